@@ -27,7 +27,7 @@ from idiolect.privacy.scan import (
     ScanResult,
     scan_tree,
 )
-from support.planted_remains import PLANTS, tar_bytes, zip_bytes
+from support.planted_remains import PLANTS, encode_locked_zip, tar_bytes, zip_bytes
 
 WORDS = "the heron by the inlet has never been seen at dawn"
 PATTERNS = SearchPatterns(split_into_patterns([WORDS]))
@@ -263,8 +263,45 @@ def test_scan_tree_survives_any_error(
     assert type(error).__name__ in result.unsearched[0].why and "\n" not in result.unsearched[0].why
 
 
-def test_scan_tree_does_not_change_a_database_with_a_log(here: Path) -> None:
-    PLANTS["log of a database"](here, here.parent, WORDS)
+def test_scan_tree_reads_the_log_of_a_database_without_changes(here: Path) -> None:
+    PLANTS["log of a database"](here, here.parent, "annabel")
     before = {path.name: path.read_bytes() for path in here.iterdir()}
-    assert scan_tree([here], "", PATTERNS).unsearched == ()
+    result = scan_tree([here], "annabel", PATTERNS)
+    # An id that is an ordinary word is found as a value, so the log must have been read as one.
+    assert [(hit.where.name, hit.what) for hit in result.hits] == [("work.db", "the id")]
+    assert result.unsearched == ()
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "text", ["x marks the spot", "PK is short", "BZh", "[not JSON", "\x1f\x8b"]
+)
+def test_scan_tree_takes_texts_for_texts(here: Path, text: str) -> None:
+    (here / "a.txt").write_text(text)
+    assert search_words(here) == ScanResult(files=1)
+
+
+def test_scan_tree_lists_what_is_attached_to_a_mail(here: Path) -> None:
+    for number, raw in enumerate((encode_locked_zip(WORDS), b"%PDF-1.7 and more of this kind")):
+        (here / f"{number}.eml").write_bytes(base64.encodebytes(raw))
+    assert [(one.where.name, one.why) for one in search_words(here).unsearched] == [
+        ("0.eml", "it is encrypted"),
+        ("1.eml", "a PDF: searched as bytes only"),
+    ]
+
+
+def test_scan_tree_survives_files_that_vanish_or_are_closed(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "a.txt").write_text(WORDS)
+    (here / "b.txt").write_text(WORDS)
+
+    def refuse(path: Path) -> str:
+        if path.name == "a.txt":
+            raise PermissionError(13, "Permission denied")
+        return ""
+
+    monkeypatch.setattr("idiolect.privacy.scan.describe_special", refuse)
+    result = search_words(here)
+    assert [hit.where.name for hit in result.hits] == ["b.txt"]
+    assert [one.where.name for one in result.unsearched] == ["a.txt"]

@@ -103,13 +103,14 @@ def recognize_container(head: bytes, name: str) -> str:
         (b"PK\x03\x04", "zip"),
         (b"PK\x05\x06", "zip"),
         (b"\x1f\x8b", "gzip"),
-        (b"BZh", "bzip2"),
         (b"\xfd7zXZ\x00", "xz"),
         (b"\x28\xb5\x2f\xfd", "zstd"),
         (b"\x04\x22\x4d\x18", "lz4"),
     ):
         if head.startswith(start):
             return kind
+    if head.startswith(b"BZh") and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
+        return "bzip2"
     if head[257:262] == b"ustar" or (name.endswith(".tar") and len(head) >= 512):
         return "tar"
     # The header of zlib: a method, and a checksum over two bytes. Git's objects are such files.
@@ -124,6 +125,19 @@ def describe_opaque(head: bytes, name: str) -> str:
         if head.startswith(start):
             return kind
     return _OPAQUE_SUFFIXES.get(PurePath(name).suffix.lower(), "")
+
+
+def is_embedded_file(head: bytes) -> bool:
+    """Whether a value begins as a file that is not plain: an archive, a database, a PDF.
+
+    Only beginnings of three or more bytes count, because many values are looked at.
+    """
+    kind = recognize_container(head, "")
+    if kind == "gzip":
+        return head[2:3] == b"\x08"
+    if kind or head.startswith((b"SQLite format 3\x00", b"PAR1", b"ARROW1\x00\x00")):
+        return kind != "tar"
+    return any(head.startswith(start) for start, _ in _OPAQUE_KINDS if len(start) > 3)
 
 
 def iter_members(

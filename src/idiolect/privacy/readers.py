@@ -7,9 +7,7 @@ bounded: larger files than a reader takes raise LimitError.
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path, PurePath
@@ -129,35 +127,58 @@ def read_sqlite(file: BinaryIO, name: str) -> LabeledValues:
 
 @contextmanager
 def _open_database(file: BinaryIO) -> Generator[sqlite3.Connection]:
-    """Open a database on disk without creating files next to it, or one in an archive."""
+    """Open a database without writing to any file."""
     name: object = getattr(file, "name", None)
-    if not isinstance(name, (str, Path)):
-        raw = bytearray(file.read(MAX_MEMORY_BYTES + 1))
-        if len(raw) > MAX_MEMORY_BYTES:
-            raise LimitError(f"a database of more than {MAX_MEMORY_BYTES >> 20} MB in an archive")
-        # Without its log, a database in memory cannot be in the mode that has one.
-        raw[18:20] = b"\x01\x01"
+    path = Path(name) if isinstance(name, (str, Path)) else None
+    log = path.with_name(f"{path.name}-wal") if path else None
+    # Only a database in memory can be read together with its log, or from an archive.
+    if path is None or (log is not None and log.is_file() and log.stat().st_size):
+        image = bytearray(file.read(MAX_MEMORY_BYTES + 1))
+        added = _read_limited(log) if log else b""
+        if len(image) + len(added) > MAX_MEMORY_BYTES:
+            raise LimitError(
+                f"a database of more than {MAX_MEMORY_BYTES >> 20} MB with a log or in an archive"
+            )
+        _apply_log(image, added)
+        # In memory, a database cannot be in the mode that has a log.
+        image[18:20] = b"\x01\x01"
         with closing(sqlite3.connect(":memory:")) as db:
-            db.deserialize(bytes(raw))
+            db.deserialize(bytes(image))
             yield db
         return
-    path = Path(name)
-    log = path.with_name(f"{path.name}-wal")
-    if not log.is_file() or not log.stat().st_size:
-        # Read-only and immutable: the scan must not create lock or journal files.
-        place = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-        with closing(sqlite3.connect(place, uri=True)) as db:
-            yield db
+    # Read-only and immutable: the scan must not create lock or journal files.
+    place = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    with closing(sqlite3.connect(place, uri=True)) as db:
+        yield db
+
+
+def _read_limited(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(MAX_MEMORY_BYTES + 1)
+
+
+def _apply_log(image: bytearray, log: bytes) -> None:
+    """Write the pages of a write-ahead log into a database, as its next opening would.
+
+    Source: "WAL-Mode File Format" in the documentation of SQLite.
+    """
+    header = 32
+    if len(log) < header:
         return
-    # With a log, only a copy can be read without changing anything.
-    if path.stat().st_size + log.stat().st_size > MAX_MEMORY_BYTES:
-        raise LimitError("a large database with a write-ahead log: close what writes it")
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "copy")
-        shutil.copyfile(path, copy)
-        shutil.copyfile(log, copy.with_name("copy-wal"))
-        with closing(sqlite3.connect(copy)) as db:
-            yield db
+    page_bytes, salts = int.from_bytes(log[8:12], "big"), log[16:24]
+    pages: dict[int, bytes] = {}
+    for at in range(header, len(log) - 24 - page_bytes + 1, 24 + page_bytes):
+        number, total = (int.from_bytes(log[at + n : at + n + 4], "big") for n in (0, 4))
+        if log[at + 8 : at + 16] != salts:
+            break  # frames of an earlier round, which the database holds already
+        pages[number] = log[at + 24 : at + 24 + page_bytes]
+        # A frame with a total commits all frames before it.
+        if total and total * page_bytes <= MAX_MEMORY_BYTES:
+            image += bytes(max(0, total * page_bytes - len(image)))
+            for page, raw in pages.items():
+                image[(page - 1) * page_bytes : page * page_bytes] = raw
+            image[28:32] = total.to_bytes(4, "big")
+            pages.clear()
 
 
 def read_parquet(file: BinaryIO, name: str) -> LabeledValues:

@@ -23,6 +23,7 @@ from idiolect.privacy.containers import (
     LimitError,
     MemberStream,
     describe_opaque,
+    is_embedded_file,
     iter_members,
     recognize_container,
 )
@@ -119,28 +120,34 @@ def scan_tree(
     def note_skipped(path: Path, why: str) -> None:
         unsearched.append(UnsearchedFile(where=path, why=why))
 
-    for path in _iter_paths(roots, note_skipped):
+    def search_entry(path: Path) -> None:
         place = Path(os.path.realpath(path))
         if place in skipped:
-            continue
+            return
         is_foreign = any(place.is_relative_to(folder) for folder in foreign)
         search = _FileSearch(ids=no_ids if is_foreign else ids, patterns=patterns, readers=readers)
         search.search_name(f"{path.name} {path.readlink()}" if path.is_symlink() else path.name)
-        hits += search.list_hits(path)
-        # Of links and special files, only the name is searched.
+        hits.extend(search.list_hits(path))
+        # Of folders, and of links to nothing, only the name is searched here.
         if path.is_dir() or not path.exists():
-            continue
+            return
         if special := describe_special(path):
             note_skipped(path, f"{special}, which is not opened")
-            continue
+            return
         # A file with several names is searched once, and reported under each name.
         status = path.stat()
         inode = (status.st_dev, status.st_ino)
         if inode not in done:
             done[inode] = search = replace(search, found=set(), unsearched=[])
             search.search_path(path)
-        hits += done[inode].list_hits(path)
-        unsearched += done[inode].list_unsearched(path)
+        hits.extend(done[inode].list_hits(path))
+        unsearched.extend(done[inode].list_unsearched(path))
+
+    for path in _iter_paths(roots, note_skipped):
+        try:
+            search_entry(path)
+        except OSError as error:
+            note_skipped(path, _explain_error(error))
     return ScanResult(hits=tuple(hits), unsearched=tuple(unsearched), files=len(done))
 
 
@@ -199,7 +206,7 @@ class _FileSearch:
             for reader in self.readers:
                 # A package's own reader takes precedence over the file's signature.
                 if (texts := reader(path)) is not None:
-                    self._search_values(texts, "", has_words=True)
+                    self._search_values(texts, "", 0, has_words=True)
             with path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 self.budget = ExpansionBudget(file_bytes=size)
@@ -216,7 +223,7 @@ class _FileSearch:
         """Search a file that can seek: its values, its bytes, and what it contains."""
         file.seek(0)
         head = file.read(HEAD_BYTES)
-        is_structured = self._search_structure(file, head, name, inside)
+        is_structured = self._search_structure(file, head, name, inside, depth)
         file.seek(0)
         self._search_chunks(file, inside, depth, is_prose=not is_structured)
         if opaque := describe_opaque(head, name):
@@ -229,7 +236,9 @@ class _FileSearch:
             file.seek(0)
             self._search_members(kind, file, name, inside, depth)
 
-    def _search_structure(self, file: BinaryIO, head: bytes, name: str, inside: str) -> bool:
+    def _search_structure(
+        self, file: BinaryIO, head: bytes, name: str, inside: str, depth: int
+    ) -> bool:
         """Search a structured file by value; returns whether it is one."""
         reader = recognize_structure(head, name)
         if reader is None:
@@ -238,22 +247,23 @@ class _FileSearch:
         file.seek(0)
         try:
             # The words of JSON are found in its bytes, and need no second search.
-            self._search_values(reader(file, name), inside, has_words=not is_json)
+            self._search_values(reader(file, name), inside, depth, has_words=not is_json)
         except Exception as error:
             if is_json and isinstance(error, (json.JSONDecodeError, UnicodeError)):
                 return False  # a text, whatever its name says
             self._note_unsearched(inside, _explain_error(error))
         return True
 
-    def _search_values(self, values: LabeledValues, inside: str, *, has_words: bool) -> None:
+    def _search_values(
+        self, values: LabeledValues, inside: str, depth: int, *, has_words: bool
+    ) -> None:
         """Search values for the id and short texts; with ``has_words``, also for words."""
         texts: list[bytes] = []
         size = 0
         for keys, value in values:
             if isinstance(value, bytes):
                 text = value.decode("utf-8", errors="replace")
-                if recognize_container(value[:HEAD_BYTES], "") not in ("", "tar"):
-                    self._search_block(value, inside, 1)
+                self._search_block(value, inside, depth + 1)
             else:
                 text = value
             if self.ids.matches_value(keys, text):
@@ -265,9 +275,9 @@ class _FileSearch:
                 texts.append(raw)
                 size += len(raw)
                 if size > _BATCH_CHARS:
-                    self._search_bytes(b"\n".join(texts), inside, 1, is_prose=False)
+                    self._search_bytes(b"\n".join(texts), inside, depth, is_prose=False)
                     texts, size = [], 0
-        self._search_bytes(b"\n".join(texts), inside, 1, is_prose=False)
+        self._search_bytes(b"\n".join(texts), inside, depth, is_prose=False)
 
     def _search_chunks(
         self,
@@ -315,21 +325,22 @@ class _FileSearch:
         ):
             for shift, guess in enumerate(block):
                 guesses.setdefault(shift, []).append(guess)
-            if recognize_container(block[0][:HEAD_BYTES], "") not in ("", "tar"):
-                self._search_block(block[0], inside, depth + 1)
+            self._search_block(block[0], inside, depth + 1)
         for parts in guesses.values():
             joined = b"\n".join(parts)
             self._search_bytes(joined, inside, depth, is_prose=False, levels=levels - 1)
 
     def _search_block(self, raw: bytes, inside: str, depth: int) -> None:
-        """Search an archive or a compressed value inside other bytes. What only looks like one is
-        no reason to complain: its bytes were searched."""
-        noted = len(self.unsearched)
+        """Search a value that is a file of its own, if it is one: an attachment, a compressed
+        cell."""
+        if not is_embedded_file(raw[:HEAD_BYTES]):
+            return
+        if depth >= MAX_DEPTH:
+            self._note_unsearched(inside, f"archives in archives, more than {MAX_DEPTH} deep")
+            return
         with _open_spool() as file:
             file.write(raw)
             self._search_file(file, "value", inside, depth)
-        if not any(_is_limit(why) for _, why in self.unsearched[noted:]):
-            del self.unsearched[noted:]
 
     def _search_members(
         self, kind: str, file: BinaryIO, name: str, inside: str, depth: int
@@ -341,15 +352,17 @@ class _FileSearch:
         try:
             for member in iter_members(kind, file, name, self.budget):
                 within = f"{inside}/{member.name}" if inside else member.name
-                self.search_name(member.name, within)
+                if kind in ("zip", "tar"):
+                    self.search_name(member.name, within)
                 if member.stream is None:
                     self._note_unsearched(within, member.why)
                     continue
                 try:
                     self._search_member(member.stream, member.name, within, depth + 1)
-                except LimitError:
-                    raise
                 except Exception as error:
+                    # A damaged member of a ZIP does not hide the next ones.
+                    if kind != "zip" or isinstance(error, LimitError):
+                        raise
                     self._note_unsearched(within, _explain_error(error))
         except Exception as error:
             if kind == "zlib" and not isinstance(error, LimitError):
@@ -358,13 +371,13 @@ class _FileSearch:
 
     def _search_member(self, stream: MemberStream, name: str, inside: str, depth: int) -> None:
         """Search a stream: as it comes if it is plain, otherwise from a copy that can seek."""
+        error: Exception | None = None
         first = stream.read(_CHUNK_BYTES)
         head = first[:HEAD_BYTES]
         is_plain = not (recognize_container(head, name) or recognize_structure(head, name))
         if len(first) == _CHUNK_BYTES and is_plain and not describe_opaque(head, name):
             self._search_chunks(stream, inside, depth, is_prose=True, first=first)
             return
-        error: Exception | None = None
         with _open_spool() as copy:
             try:
                 while first:
@@ -374,10 +387,8 @@ class _FileSearch:
                 error = caught
             # What came before an error is searched, too.
             self._search_file(copy, name, inside, depth)
-        if isinstance(error, LimitError):
-            raise error  # nothing more of the whole file may be expanded
         if error is not None:
-            self._note_unsearched(inside, _explain_error(error))
+            raise error
 
 
 def _open_spool() -> BinaryIO:
@@ -397,10 +408,6 @@ def _is_binary(raw: bytes) -> bool:
     shown = len(sample) - sample.count(0)
     control = len(sample) - len(sample.translate(None, _CONTROL))
     return control > 0.05 * shown and not decode_wide(raw[:4096])
-
-
-def _is_limit(why: str) -> bool:
-    return why.startswith(LimitError.__name__)
 
 
 def _explain_error(error: Exception) -> str:

@@ -77,7 +77,11 @@ def _is_followed(path: Path, tops: Sequence[Path], seen: set[Inode], skip: SkipL
     if not path.is_symlink():
         return True
     target = Path(os.path.realpath(path))
-    status = target.stat()
+    try:
+        status = target.stat()
+    except OSError as error:
+        skip(path, error.strerror or str(error))
+        return False
     if (status.st_dev, status.st_ino) in seen or target in tops:
         return False
     if not is_walked(target, tops):
