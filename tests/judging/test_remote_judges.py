@@ -84,7 +84,7 @@ def test_sequence_classifier_judge_scores_probability_of_label(classifier: Path)
     assert harmful.info.name == "guard"
     with pytest.raises(UsageError, match="its labels are OK, Harmful"):
         SequenceClassifierJudge(classifier, harmful="toxic")
-    with pytest.raises(MissingError, match="no text classifier"):
+    with pytest.raises(MissingError, match="no text classifier folder there"):
         SequenceClassifierJudge(classifier.parent / "nothing", harmful="toxic")
 
 

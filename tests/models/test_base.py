@@ -4,21 +4,25 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging as transformers_logging
 
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
+from idiolect.judging.hub import SequenceClassifierJudge
+from idiolect.judging.registry import open_judge
 from idiolect.models.base import Base, load_base
 from idiolect.models.bundled import get_cache_folder
 from idiolect.models.device import pick_device, pick_dtype
+from idiolect.models.encoder import MiniLM
 from idiolect.models.tiny import make_tiny_base
 from idiolect.models.weights import hash_weights, save_base_manifest, silence_transformers
 
@@ -178,16 +182,64 @@ def test_load_base_verifies_files_against_manifest(folder: Path) -> None:
         load_on_cpu(folder)
 
 
-@pytest.mark.parametrize(
-    "source", ["nobody/nothing", "nothing", "./x", "../x", "~/x", "a/b/c", "/x/y", "a b", "x/"]
-)
-def test_load_base_raises_missing_error_for_unknown_source_offline(
-    source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """The names that the hub is asked for, which does not know them. The folder is empty."""
+    names: list[str] = []
+
+    def refuse_download(name: str, **_: object) -> str:
+        names.append(name)
+        raise OSError("not found")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse_download)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(MissingError, match=source):
+    return names
+
+
+@pytest.mark.finding("missing-base-folder")
+@pytest.mark.parametrize(
+    "source",
+    ["bases/plain", "plain", "./x", "../x", "~/x", "a/b/c", "/x/y", "a b", "x/", "hub:../x"],
+)
+def test_load_base_never_asks_hub_for_missing_folder(source: str, asked: list[str]) -> None:
+    with pytest.raises(MissingError, match=re.escape(source)):
         load_on_cpu(source)
+    assert asked == []
+
+
+@pytest.mark.finding("missing-base-folder")
+def test_load_base_asks_hub_for_name_with_prefix(asked: list[str]) -> None:
+    with pytest.raises(MissingError, match="write hub:owner/model"):
+        load_on_cpu("owner/model")
+    with pytest.raises(MissingError, match="hub:owner/model: the hub does not provide"):
+        load_on_cpu("hub:owner/model")
+    assert asked == ["owner/model"]
+
+
+@pytest.mark.finding("missing-base-folder")
+def test_load_base_records_whole_path_of_relative_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert load_on_cpu("./little").source == str(folder)
+    assert load_on_cpu(folder / ".." / "little").source == str(folder)
+
+
+@pytest.mark.finding("missing-base-folder")
+def test_other_models_never_ask_hub_for_missing_folder(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("asked transformers for a missing folder")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", fail)
+    with pytest.raises(MissingError, match="encoders/mine: no encoder"):
+        MiniLM(Path("encoders/mine"))
+    with pytest.raises(MissingError, match="judges/mine: no text classifier"):
+        SequenceClassifierJudge("judges/mine", harmful="x")
+    with pytest.raises(MissingError, match="judges/mine: no model folder"):
+        open_judge("guard:judges/mine")
+    assert asked == []
 
 
 def test_load_base_raises_missing_error_for_other_folders_and_files(

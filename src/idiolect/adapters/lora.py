@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -285,6 +285,28 @@ def init_lora(base: Base, config: LoraConfig, *, seed: int, person: str) -> Lora
         nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)
         pairs[module.path] = (a, torch.zeros(module.outputs, config.rank, dtype=dtype))
     return LoraAdapter(config=config, base=base.identity, pairs=pairs)
+
+
+def widen_lora(adapter: LoraAdapter, config: LoraConfig, base: Base) -> LoraAdapter:
+    """Return the adapter with zeros, which change nothing, for the modules and layers that a config
+    has and the adapter lacks; the adapter itself if that does not give an adapter of the config."""
+    widened = replace(
+        adapter.config,
+        targets=tuple(sorted({*adapter.config.targets, *config.targets})),
+        top_layers=config.top_layers,
+    )
+    modules = target_modules(base.model, config)
+    if not (widened.is_same_kind(config) and set(adapter.pairs) <= {m.path for m in modules}):
+        return adapter
+    wide = next(iter(adapter.pairs.values()))[0].dtype
+    zeros = {
+        module.path: (
+            torch.zeros(config.rank, module.inputs, dtype=wide),
+            torch.zeros(module.outputs, config.rank, dtype=wide),
+        )
+        for module in modules
+    }
+    return LoraAdapter(config=widened, base=adapter.base, pairs=zeros | dict(adapter.pairs))
 
 
 def merge_weight(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:

@@ -62,7 +62,7 @@ class ProfileRequest:
     out: Path
     """Folder for the profiles."""
     base: str = "default"
-    """The model that writes: ``default`` (bundled), a folder, or a hub id."""
+    """The model that writes: ``default`` (bundled), a folder, or ``hub:`` and a hub id."""
     writer: str = "model"
     """``model``, or ``facts`` for plain facts without a model."""
     people: Sequence[str] = ()
@@ -78,7 +78,7 @@ class AdaptRequest:
     out: Path
     """Folder for the new base model; must not exist."""
     base: str = "default"
-    """The base model: ``default`` (bundled), a folder, or a hub id."""
+    """The base model: ``default`` (bundled), a folder, or ``hub:`` and a hub id."""
     config: AdaptConfig | None = None
     """Training settings; the defaults if ``None``."""
     people: Sequence[str] = ()
@@ -169,8 +169,8 @@ class UnlearnRequest:
     """The arguments of ``unlearn``: the model, and what to forget and to retain."""
 
     target: str | Path
-    """The model: ``default``, a folder or hub id of a base model, a folder of an adapter in PEFT's
-    format, or a store of adapters (with ``person``)."""
+    """The model: ``default``, a folder or ``hub:`` id of a base model, a folder of an adapter in
+    PEFT's format, or a store of adapters (with ``person``)."""
     out: Path
     """Folder for the result: a base model, or an adapter in PEFT's format."""
     forget: str | Path
@@ -192,8 +192,8 @@ class ScorecardRequest:
     """The arguments of ``scorecard``: the models before and after unlearning, and the prompts."""
 
     before: str | Path
-    """The model before unlearning: ``default``, a folder or hub id of a base model, or a folder of
-    an adapter in PEFT's format."""
+    """The model before unlearning: ``default``, a folder or ``hub:`` id of a base model, or a
+    folder of an adapter in PEFT's format."""
     after: Sequence[str | Path]
     """The models after unlearning, one or more."""
     out: Path

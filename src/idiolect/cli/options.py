@@ -38,7 +38,7 @@ base_option = click.option(
     default="default",
     show_default=True,
     metavar="MODEL",
-    help="Base model: 'default' (bundled), a folder, or a hub id.",
+    help="Base model: 'default' (bundled), a folder, or hub:OWNER/NAME.",
 )
 # A store or pool records its base model and pool; these options give their new locations.
 store_base_option = click.option(

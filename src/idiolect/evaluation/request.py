@@ -20,7 +20,7 @@ class EvaluateRequest:
     out: Path
     """Folder of the report."""
     base: str = "default"
-    """The base model: ``default`` (bundled), a folder, or a hub id."""
+    """The base model: ``default`` (bundled), a folder, or ``hub:`` and a hub id."""
     rag_base: str | None = None
     """The base for the methods with retrieval, adapted with it; ``base`` if ``None``."""
     pag_base: str | None = None

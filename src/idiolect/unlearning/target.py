@@ -15,6 +15,7 @@ from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import MissingError, UsageError
 from idiolect.models.base import Base, load_base
 from idiolect.models.device import DtypeName
+from idiolect.models.model_source import get_public_name
 from idiolect.pieces.recipes.sources import open_source
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.storage.manifest import Manifest
@@ -100,8 +101,7 @@ def _open_from_store(
     # The store checks that the loaded base is the one its adapters were trained on.
     loaded = load_base(base or source.base_source, dtype=dtype, device=device)
     source.check_compatible(base=loaded.identity)
-    # The bundled base is named by its name, any other by where it can be loaded from.
-    name = source.base_name if source.base_source == "default" else source.base_source
+    name = get_public_name(source.base_source, source.base_name)
     return UnlearnTarget(
         base=loaded,
         adapter=require_lora(adapter),

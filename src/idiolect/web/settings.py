@@ -78,7 +78,7 @@ DATABASES = {"default": parse_database_url(os.environ.get("DATABASE_URL", ""), H
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 BASE = os.environ.get("IDIOLECT_BASE", "") or "default"
-"""The base model of the players' own models: ``default``, a folder or an id on the hub."""
+"""The base model of the players' own models: ``default``, a folder, or ``hub:`` and a hub id."""
 
 # Accounts and passwords.
 AUTH_USER_MODEL = "accounts.User"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -170,6 +172,7 @@ def test_save_peft_config_equals_config_of_peft(base: Base, tmp_path: Path) -> N
         {"r": 3, "lora_alpha": 7, "target_modules": ["k_proj", "up_proj"]},
         {"r": 8, "lora_alpha": 16, "target_modules": ["v_proj"], "use_rslora": True},
         {"r": 2, "target_modules": r"model\.layers\.1\..*\.(q|o)_proj"},
+        {"r": 2, "target_modules": r"^.*\.\d+\.(?:self_attn|mlp)\.(?:q_proj|up_proj)$"},
         {"r": 2, "target_modules": ["self_attn.q_proj", "gate_proj"], "layers_to_transform": [0]},
         {"r": 2, "target_modules": ["q_proj"], "exclude_modules": ["layers.0.self_attn.q_proj"]},
         {"r": 2, "target_modules": "all-linear"},
@@ -268,6 +271,48 @@ def test_load_peft_rejects_invalid_settings(
 ) -> None:
     edit_config(foreign_folder, **fields)
     with pytest.raises(IntegrityError, match=next(iter(fields))):
+        load_peft(foreign_folder, base)
+
+
+@pytest.mark.finding("adapter-patterns")
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"r": 10**9}, "from 1 to 4096"),
+        ({"r": 10**400}, "expected a number"),
+        ({"lora_alpha": 1e200}, "at most 1,000,000"),
+        ({"target_modules": "(q_proj+)+"}, "this form of a regular expression"),
+        ({"exclude_modules": "(q_proj+)+"}, "this form of a regular expression"),
+        ({"target_modules": ["q_proj+"]}, "expected names of modules"),
+        ({"target_modules": ["q_proj"] * 10_001}, "10,001 entries"),
+        ({"layers_to_transform": [0] * 10_001}, "10,001 entries"),
+        ({"alora_invocation_tokens": [0] * 10_001}, "10,001 entries"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_load_peft_limits_settings_of_foreign_adapter(
+    base: Base, foreign_folder: Path, fields: dict[str, Any], words: str
+) -> None:
+    edit_config(foreign_folder, **fields)
+    with pytest.raises(IntegrityError, match=re.escape(words)) as error:
+        load_peft(foreign_folder, base)
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.finding("adapter-patterns")
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_load_peft_refuses_huge_file_unread(
+    base: Base, foreign_folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.truncate(foreign_folder / name, 10**10)  # takes no space
+    read_bytes = Path.read_bytes
+
+    def read_other_files(path: Path) -> bytes:
+        assert path.name != name
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_other_files)
+    with pytest.raises(IntegrityError, match="has 10,000,000,000 bytes"):
         load_peft(foreign_folder, base)
 
 

@@ -12,12 +12,13 @@ from idiolect.adapters.formats.peft import (
     load_peft,
     save_peft,
 )
-from idiolect.adapters.lora import require_lora
+from idiolect.adapters.lora import LoraConfig, require_lora, widen_lora
 from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.source import AdapterSource, get_usable_adapter, read_sharers
 from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.models.base import Base, load_base
+from idiolect.models.model_source import get_public_name
 from idiolect.prompts.chat_template import encode_invocation
 from idiolect.storage.manifest import Manifest
 
@@ -67,7 +68,7 @@ def merge_provenance(store: AdapterStore, people: Sequence[str]) -> dict[str, An
 
 def get_base_name(store: AdapterSource) -> str:
     """The name of the store's base in PEFT's config."""
-    return store.base_name if store.base_source == "default" else store.base_source
+    return get_public_name(store.base_source, store.base_name)
 
 
 def get_invocation_ids(store: AdapterSource, adapter: Adapter, base: str | None) -> tuple[int, ...]:
@@ -78,17 +79,24 @@ def get_invocation_ids(store: AdapterSource, adapter: Adapter, base: str | None)
 
 
 def import_adapter(
-    folder: Path, store: Path, person: str, *, base: str | None = None, replace: bool = False
+    folder: Path,
+    store: Path,
+    person: str,
+    *,
+    base: str | None = None,
+    replace: bool = False,
 ) -> ImportedAdapter:
     """See ``api.import_adapter``."""
     # The adapter must fit both the base and the store's settings.
     opened = AdapterStore.open(store)
     loaded = load_matching_base(opened, base)
     adapter = load_peft(folder, loaded)
+    if isinstance(opened.adapter_config, LoraConfig):
+        adapter = widen_lora(require_lora(adapter), opened.adapter_config, loaded)
     if not adapter.config.is_same_kind(opened.adapter_config):
         raise MismatchError(
-            f"{folder}: {adapter.config} does not match the store's {opened.adapter_config}; "
-            "import it into a store with the same settings"
+            f"{folder}: has {adapter.config.description}, and the store has "
+            f"{opened.adapter_config.description}; import it into a store with the same settings"
         )
     with opened.lock_for_writing():
         # Read the record with the lock held, so that no other writer can replace it meanwhile.
@@ -154,4 +162,4 @@ def _concat_for_public_base(
     source = base or str(Manifest.read_unchecked(folder).config.get("source", ""))
     public = load_base(source)
     task = require_lora(load_peft(task_adapter, public))
-    return concat_lora(task, require_lora(adapter)), public.name
+    return concat_lora(task, require_lora(adapter)), get_public_name(public.source, public.name)

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from idiolect.adapters.formats.peft_config import show_value
 from idiolect.adapters.formats.peft_format import PeftFormat
 from idiolect.adapters.formats.peft_lora import LORA_FORMAT
 from idiolect.adapters.kinds import config_to_header
@@ -24,12 +25,17 @@ from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.protocol import Adapter
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base
+from idiolect.models.model_source import shorten_base_name
 from idiolect.storage.files import explain_os_errors, stage_folder
 from idiolect.storage.manifest import Manifest
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PICKLED_FILE = "adapter_model.bin"
+
+_MAX_CONFIG_BYTES = 1_000_000
+_MAX_HEADER_BYTES = 4_000_000
+"""Room for the names and shapes in a weights file."""
 
 PEFT_FORMATS: dict[str, PeftFormat] = {LoraConfig.kind: LORA_FORMAT}
 """The format of each kind of adapter that PEFT supports, by the kind's name."""
@@ -102,21 +108,50 @@ def serialize_weights(adapter: Adapter) -> bytes:
 def load_peft(folder: Path, base: Base) -> Adapter:
     """Read an adapter that Idiolect or PEFT wrote, in fp32 (fp64 if the base is fp64).
 
-    If the config adapts only some layers, the same modules of the other layers get zeros. Raises
+    If the config adapts only some layers, the same modules of the other layers get zeros. An
+    adapter without a manifest names its base only by a name, which must be the base's. Raises
     MissingError if the folder has no adapter, IntegrityError if it is damaged or pickled,
     MismatchError if it is for another base or of an unsupported kind.
     """
-    if not (folder / CONFIG_FILE).is_file():
+    file = folder / CONFIG_FILE
+    if not file.is_file():
         raise MissingError(f"{folder}: no adapter in PEFT's format there (no {CONFIG_FILE})")
-    # Adapters of other tools have no manifest; then the shapes alone are checked against the base.
-    if (folder / Manifest.NAME).is_file():
+    # Adapters of other tools have no manifest; then the shapes and a name are checked.
+    is_verified = (folder / Manifest.NAME).is_file()
+    if is_verified:
         manifest = Manifest.load(folder, "adapter")
         manifest.require_match(folder, base=base.identity)
-    with explain_os_errors("read", folder / CONFIG_FILE):
-        raw = (folder / CONFIG_FILE).read_bytes()
+    _require_size(file, _MAX_CONFIG_BYTES)
+    with explain_os_errors("read", file):
+        raw = file.read_bytes()
     layout = _format_of(raw)
-    config = layout.parse_config(raw, folder / CONFIG_FILE)
-    return layout.read_adapter(config, _read_tensors(folder), base, folder / WEIGHTS_FILE)
+    config = layout.parse_config(raw, file)
+    if not is_verified:
+        _check_base_name(config.base_name, base, file)
+    # In fp64, with the largest rank that the config allows; the file is read as a whole.
+    widths = sum(sum(weight.shape) for weight in base.model.parameters() if weight.dim() == 2)
+    tensors = _read_tensors(folder, 8 * config.rank * widths + _MAX_HEADER_BYTES)
+    return layout.read_adapter(config, tensors, base, folder / WEIGHTS_FILE)
+
+
+def _check_base_name(name: str, base: Base, file: Path) -> None:
+    """Raise MismatchError if an adapter's own name of its base is another name than the base's."""
+    known = {shorten_base_name(one) for one in (base.name, base.source) if one}
+    if name and shorten_base_name(name) not in known:
+        raise MismatchError(
+            f"{file}: made for the base {show_value(name)}, and this base is {base.name}; if that "
+            "is the same base under another name, write this name as base_model_name_or_path"
+        )
+
+
+def _require_size(file: Path, limit: int) -> None:
+    """Raise IntegrityError if a file is larger than an adapter's can be, before it is read."""
+    with explain_os_errors("read", file):
+        size = file.stat().st_size
+    if size > limit:
+        raise IntegrityError(
+            f"{file}: has {size:,} bytes, an adapter of this size and base has at most {limit:,}"
+        )
 
 
 def _format_of(raw: bytes) -> PeftFormat:
@@ -130,8 +165,8 @@ def _format_of(raw: bytes) -> PeftFormat:
     return next(known, LORA_FORMAT)
 
 
-def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Return all tensors of the weights file by name."""
+def _read_tensors(folder: Path, limit: int) -> dict[str, Tensor]:
+    """Return all tensors of the weights file by name; it has at most ``limit`` bytes."""
     file = folder / WEIGHTS_FILE
     if not file.is_file():
         if (folder / PICKLED_FILE).exists():
@@ -142,6 +177,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
         raise MissingError(
             f"{folder}: has no {WEIGHTS_FILE}; the adapter is incomplete, so copy it again"
         )
+    _require_size(file, limit)
     # A damaged safetensors file raises many types of errors.
     with explain_os_errors("read", file):
         data = file.read_bytes()

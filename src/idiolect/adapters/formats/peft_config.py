@@ -2,7 +2,7 @@
 
 It applies PEFT's rules for which modules a config targets; it does not handle tensors. A setting
 that would change the adapter's output and that is not supported raises an error; it is never
-ignored.
+ignored. The file may be foreign, so every size in it has a limit, and errors show values shortened.
 """
 
 from __future__ import annotations
@@ -12,12 +12,21 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+from idiolect.adapters.formats.module_patterns import ModulePattern, parse_module_pattern
 from idiolect.adapters.lora import LoraConfig, parse_layer_number
 from idiolect.errors import IntegrityError, MismatchError
 
+T = TypeVar("T")
+
 ALL_LINEAR = "all-linear"
+MAX_RANK = 4_096
+MAX_ALPHA = 1e6
+MAX_LIST_ENTRIES = 10_000
+"""Largest number of module names, layers or tokens."""
+_MAX_SHOWN = 60
+_MODULE_NAME = re.compile(r"[\w.-]{1,200}", re.ASCII)
 _SUPPORTED_FIELDS = {
     *("r", "lora_alpha", "lora_dropout", "use_rslora", "bias", "fan_in_fan_out"),
     *("target_modules", "exclude_modules", "layers_to_transform", "alora_invocation_tokens"),
@@ -33,6 +42,11 @@ _IGNORED_FIELDS = {
 _SUPPORTED_INITS = (True, False, None, "gaussian", "eva", "orthogonal")
 
 
+ModuleNames = ModulePattern | tuple[str, ...]
+"""Module names or path endings, or a pattern for the whole path. ``(ALL_LINEAR,)`` means all linear
+modules."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeftLoraConfig:
     """The settings of a PEFT config that describe a LoRA adapter; the scale is ``alpha / rank``."""
@@ -40,20 +54,22 @@ class PeftLoraConfig:
     rank: int
     alpha: float
     dropout: float
-    targets: str | tuple[str, ...]
-    """Module names or path endings; a single string is a regular expression for the whole path."""
-    excluded_modules: str | tuple[str, ...]
+    targets: ModuleNames
+    excluded_modules: ModuleNames
     layers: tuple[int, ...]
     """Indices of the adapted layers; empty for all layers."""
     invocation: tuple[int, ...] = ()
     """The adapter acts from the last occurrence of these tokens on; empty for all tokens."""
+    base_name: str = ""
+    """The base that the adapter was made for, as its maker named it: a hub id, a folder, or
+    nothing."""
 
     def targets_module(self, path: str) -> bool:
         """Whether the linear module at this path gets an adapter, by PEFT's rules."""
         # Exclusions win over targets.
         if _matches_module(self.excluded_modules, path):
             return False
-        if self.targets == ALL_LINEAR:
+        if self.targets == (ALL_LINEAR,):
             return True
         if not _matches_module(self.targets, path):
             return False
@@ -116,10 +132,12 @@ def parse_config(data: bytes, where: object) -> PeftLoraConfig:
     rank = _read_number(fields, "r", 8, where)
     alpha = _read_number(fields, "lora_alpha", 8, where)
     dropout = _read_number(fields, "lora_dropout", 0, where)
-    if rank < 1 or rank != int(rank) or alpha <= 0 or not 0 <= dropout < 1:
+    whole = 1 <= rank <= MAX_RANK and rank == int(rank)
+    if not (whole and 0 < alpha <= MAX_ALPHA and 0 <= dropout < 1):
         raise IntegrityError(
-            f"{where}: r {rank}, lora_alpha {alpha}, lora_dropout {dropout} are not valid; r must "
-            "be an integer of at least 1, lora_alpha above 0, lora_dropout in [0, 1)"
+            f"{where}: r {rank:g}, lora_alpha {alpha:g}, lora_dropout {dropout:g} are not valid; r "
+            f"must be an integer from 1 to {MAX_RANK}, lora_alpha above 0 and at most "
+            f"{MAX_ALPHA:,.0f}, lora_dropout in [0, 1)"
         )
     targets = _read_module_names(fields, "target_modules", where)
     if not targets:
@@ -133,6 +151,7 @@ def parse_config(data: bytes, where: object) -> PeftLoraConfig:
         excluded_modules=_read_module_names(fields, "exclude_modules", where),
         layers=_read_integers(fields, "layers_to_transform", where),
         invocation=_read_integers(fields, "alora_invocation_tokens", where),
+        base_name=str(fields.get("base_model_name_or_path") or ""),
     )
 
 
@@ -151,8 +170,8 @@ def _refuse_unsupported(fields: Mapping[str, Any], where: object) -> None:
         value = fields.get(name)
         if not any(value is k or (isinstance(k, str) and value == k) for k in known):
             raise MismatchError(
-                f"{where}: {name} {value!r} is not supported; only plain LoRA on a causal "
-                f"language model is ({name}: {', '.join(map(repr, known))})"
+                f"{where}: {name} {show_value(value)} is not supported; only plain LoRA on a "
+                f"causal language model is ({name}: {', '.join(map(show_value, known))})"
             )
     # Unknown settings, such as those of later PEFT versions, must be off.
     for name, value in fields.items():
@@ -164,47 +183,66 @@ def _refuse_unsupported(fields: Mapping[str, Any], where: object) -> None:
             {},
         ):
             raise MismatchError(
-                f"{where}: {name} {value!r} is not supported; export the adapter as plain LoRA"
+                f"{where}: {show_value(name)} {show_value(value)} is not supported; export the "
+                "adapter as plain LoRA"
             )
+
+
+def show_value(value: object) -> str:
+    """Return a value of the file as it is written in JSON, shortened, for an error message."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def _read_number(fields: Mapping[str, Any], name: str, default: float, where: object) -> float:
     value = fields.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise IntegrityError(f"{where}: {name}: expected a number, got {value!r}")
+    # Python reads integers of any size; a float has a largest one.
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not abs(value) <= 1e300:
+        raise IntegrityError(f"{where}: {name}: expected a number, got {show_value(value)}")
     return float(value)
 
 
 def _read_integers(fields: Mapping[str, Any], name: str, where: object) -> tuple[int, ...]:
     value: Any = fields.get(name)
     value = () if value is None else (value,) if isinstance(value, int) else value
-    if not isinstance(value, Sequence) or not all(type(n) is int for n in value):
-        raise IntegrityError(f"{where}: {name}: expected integers, got {value!r}")
-    return tuple(cast("Sequence[int]", value))
+    if not isinstance(value, list | tuple) or not all(type(n) is int for n in value):
+        raise IntegrityError(f"{where}: {name}: expected integers, got {show_value(value)}")
+    return tuple(_limit_entries(cast("Sequence[int]", value), name, where))
 
 
-def _read_module_names(
-    fields: Mapping[str, Any], name: str, where: object
-) -> str | tuple[str, ...]:
-    """Return module names, or one string that compiles as a regular expression."""
-    # A string is a regular expression, a list holds names or path endings.
+def _read_module_names(fields: Mapping[str, Any], name: str, where: object) -> ModuleNames:
+    """Return module names, or the pattern that a single string is."""
     value: Any = fields.get(name) or ()
+    if value == ALL_LINEAR:
+        return (ALL_LINEAR,)
     if isinstance(value, str):
-        try:
-            re.compile(value)
-        except (re.error, RecursionError, OverflowError) as error:
+        pattern = parse_module_pattern(value)
+        if pattern is None:
             raise IntegrityError(
-                f"{where}: {name} {value!r} is not a valid regular expression: {error}"
-            ) from error
-        return value
-    if not isinstance(value, Sequence) or not all(isinstance(n, str) for n in value):
+                f"{where}: {name} {show_value(value)}: this form of a regular expression is not "
+                "supported; list the names of the modules, or write names, .* and groups such as "
+                "(q_proj|v_proj)"
+            )
+        return pattern
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(n, str) and _MODULE_NAME.fullmatch(n) for n in cast("Sequence[object]", value)
+    ):
         raise IntegrityError(
-            f"{where}: {name}: expected names or a regular expression, got {value!r}"
+            f"{where}: {name}: expected names of modules or one pattern, got {show_value(value)}"
         )
-    return tuple(cast("Sequence[str]", value))
+    return tuple(_limit_entries(cast("Sequence[str]", value), name, where))
 
 
-def _matches_module(names: str | tuple[str, ...], path: str) -> bool:
-    if isinstance(names, str):
-        return bool(names) and re.fullmatch(names, path) is not None
+def _limit_entries(entries: Sequence[T], name: str, where: object) -> Sequence[T]:
+    if len(entries) > MAX_LIST_ENTRIES:
+        raise IntegrityError(
+            f"{where}: {name} has {len(entries):,} entries; at most {MAX_LIST_ENTRIES:,} are read"
+        )
+    return entries
+
+
+def _matches_module(names: ModuleNames, path: str) -> bool:
+    if isinstance(names, ModulePattern):
+        return names.matches_path(path)
     return path in names or any(path.endswith(f".{name}") for name in names)

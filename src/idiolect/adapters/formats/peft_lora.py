@@ -10,11 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from idiolect.adapters.formats.module_patterns import ModulePattern
 from idiolect.adapters.formats.peft_config import (
     ALL_LINEAR,
+    ModuleNames,
     PeftLoraConfig,
     parse_config,
     render_config,
+    show_value,
 )
 from idiolect.adapters.formats.peft_format import PeftFormat
 from idiolect.adapters.lora import (
@@ -145,8 +148,8 @@ def _resolve_active_tokens(config: PeftLoraConfig, base: Base) -> Literal["all",
     ours = encode_invocation(base.tokenizer)
     if config.invocation != ours:
         raise MismatchError(
-            f"alora_invocation_tokens {list(config.invocation)} differ from the tokens that ask "
-            f"for an answer on the base {base.name}, {list(ours)}; use the base it was made for"
+            f"alora_invocation_tokens {show_value(config.invocation)} differ from the tokens that "
+            f"ask for an answer on the base {base.name}, {list(ours)}; use the base it was made for"
         )
     return "answer"
 
@@ -170,16 +173,21 @@ def _find_named_modules(config: PeftLoraConfig, base: Base) -> dict[str, TargetM
         path: TargetModule(path, module.in_features, module.out_features)
         for path, module in base.model.named_modules()
         if isinstance(module, nn.Linear) and config.targets_module(path)
-        if not (module is head and config.targets == ALL_LINEAR)  # as PEFT does
+        if not (module is head and config.targets == (ALL_LINEAR,))  # as PEFT does
     }
     for path in named:
         if base.model.get_submodule(path) is head:
             raise MismatchError(f"adapters on the output head ({path!r}) are not supported")
     if not named:
         raise MismatchError(
-            f"target_modules {config.targets!r} match no linear module of the base {base.name}"
+            f"target_modules {_describe_targets(config.targets)} match no linear module of the "
+            f"base {base.name}"
         )
     return named
+
+
+def _describe_targets(targets: ModuleNames) -> str:
+    return show_value(targets.text if isinstance(targets, ModulePattern) else targets)
 
 
 LORA_FORMAT = PeftFormat(

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 from idiolect.adapters.kinds import config_from_header, config_to_header
 from idiolect.adapters.protocol import AdapterConfig
-from idiolect.config import to_plain
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base
 from idiolect.storage.files import is_working_file, read_json
@@ -36,7 +35,7 @@ class BaseBoundArtifact:
             self.base = str(head["base"])
             self.base_name = str(head["base_name"])
             self.base_source = str(head["base_source"])
-            """The argument of ``load_base``: ``default``, a folder or a hub id."""
+            """The argument of ``load_base``: ``default``, a folder, or ``hub:`` and a hub id."""
             self.tokenizer = str(head["tokenizer"])
             self.task = str(head["task"])
             self.adapter_config = config_from_header(head, where=str(folder / self.HEADER_FILE))
@@ -127,8 +126,8 @@ class BaseBoundArtifact:
             )
         if config is not None and not self.adapter_config.is_same_kind(config):
             raise MismatchError(
-                f"{self.folder}: holds adapters with {to_plain(self.adapter_config)}, but the "
-                f"settings are {to_plain(config)}; use another {self.DISPLAY_NAME}"
+                f"{self.folder}: holds adapters with {self.adapter_config.description}, but "
+                f"the settings are {config.description}; use another {self.DISPLAY_NAME}"
             )
 
 

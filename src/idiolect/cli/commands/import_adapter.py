@@ -31,6 +31,7 @@ def import_adapter_command(
 
     FOLDER holds adapter_config.json and adapter_model.safetensors, as PEFT or `idiolect export`
     writes them. The adapter must be a plain LoRA with the store's configuration and base model.
+    Modules and layers that it leaves out are added as zeros.
 
     \b
     $ idiolect import-adapter my-adapter --store mine --person me

@@ -103,8 +103,8 @@ def unlearn_command(
 ) -> None:
     """Remove knowledge from a base model or an adapter.
 
-    TARGET is a base model ('default', a folder, or a hub id), an adapter in PEFT's format, or a
-    store of adapters with --person. The content of the --forget set becomes unlikely, that of the
+    TARGET is a base model ('default', a folder, or hub:OWNER/NAME), an adapter in PEFT's format, or
+    a store of adapters with --person. The content of the --forget set becomes unlikely, that of the
     --retain set is preserved. Sets are JSONL, JSON, CSV, YAML or Parquet files with the columns
     prompt and response, or those of PKU-SafeRLHF, TruthfulQA or AdvBench.
 

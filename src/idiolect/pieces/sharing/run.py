@@ -18,6 +18,7 @@ from idiolect.errors import UsageError
 from idiolect.events import Listener, null_listener, tee
 from idiolect.history.dataset import read_dataset
 from idiolect.models.encoder import MiniLM
+from idiolect.models.model_source import normalize_source
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.sharing.candidates import Candidates
 from idiolect.pieces.sharing.harm import HarmCheck, skip_harm_check
@@ -106,7 +107,7 @@ def share_pieces(
         pool = Pool.create(
             request.pool,
             base,
-            source=request.base or opened.base_source,
+            source=normalize_source(request.base) if request.base else opened.base_source,
             task=opened.task,
             lora=require_lora_config(opened.adapter_config),
             settings=to_plain(config),

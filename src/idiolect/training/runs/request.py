@@ -35,7 +35,7 @@ class PersonalizeRequest:
     store: Path
     """Folder of the adapters; created if missing."""
     base: str = "default"
-    """The base model: ``default`` (bundled), a folder, or a hub id."""
+    """The base model: ``default`` (bundled), a folder, or ``hub:`` and a hub id."""
     config: PersonalConfig | None = None
     """Settings that decide what the adapters become; defaults if ``None``."""
     engine: EngineConfig | None = None

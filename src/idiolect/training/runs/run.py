@@ -177,7 +177,7 @@ class PersonalizeRun:
         return AdapterStore.create(
             folder,
             self.context.base,
-            source=self.request.base,
+            source=self.context.base.source or self.request.base,
             task=self.context.task.name,
             config=self.config.lora,
             settings=to_plain(self.config),
