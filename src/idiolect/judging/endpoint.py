@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import queue
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from idiolect.deadlines import call_within
 from idiolect.errors import DataError, MissingError, UsageError
 from idiolect.judging.protocol import JudgeInfo, require_same_length
 
@@ -118,7 +117,9 @@ class EndpointJudge:
             if number:
                 self._wait(2.0**number / 2)
             try:
-                return _call_within(config.seconds, lambda: _send_request(request, config.seconds))
+                # The socket's own limit is for each read: a server that sends a byte now and then
+                # could hold the caller forever.
+                return call_within(config.seconds, lambda: _send_request(request, config.seconds))
             except urllib.error.HTTPError as error:
                 with error:
                     why = f"status {error.code}"
@@ -160,30 +161,6 @@ def _send_request(request: urllib.request.Request, seconds: float) -> bytes:
             f"judge at {request.host}: replied more than {_MAX_REPLY_BYTES:,} bytes, so it is not "
             "a chat completion"
         )
-    return body
-
-
-def _call_within(seconds: float, function: Callable[[], bytes]) -> bytes:
-    """Return what the function returns; raises TimeoutError after ``seconds``.
-
-    A timeout of the socket limits each read only, so a server that sends a byte now and then could
-    hold the caller forever. The thread that still reads then ends with the process.
-    """
-    results: queue.SimpleQueue[tuple[bytes, BaseException | None]] = queue.SimpleQueue()
-
-    def run_function() -> None:
-        try:
-            results.put((function(), None))
-        except BaseException as error:
-            results.put((b"", error))
-
-    threading.Thread(target=run_function, daemon=True).start()
-    try:
-        body, error = results.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError("timed out") from None
-    if error is not None:
-        raise error
     return body
 
 

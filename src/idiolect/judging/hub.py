@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -18,8 +18,11 @@ from idiolect.inference.generator import Generator
 from idiolect.judging.protocol import JudgeInfo, require_same_length
 from idiolect.models.base import Base
 from idiolect.models.device import pick_device
+from idiolect.models.foreign_config import load_model_config
 from idiolect.models.model_source import find_model_folder
+from idiolect.models.probe import check_foreign_model
 from idiolect.models.weights import silence_transformers
+from idiolect.prompts.chat_template import render_conversation
 from idiolect.prompts.render import PromptConfig, PromptRenderer
 from idiolect.tasks.task import Prompt
 
@@ -73,11 +76,9 @@ class GuardJudge:
             assert tokens is not None  # the fixed part is far shorter than any model's limit
             return tuple(tokens)
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-        tokenizer: Any = self.base.tokenizer
+        tokenizer = self.base.tokenizer
         # A guard model's template wraps the conversation in its own question.
-        text = str(
-            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        )
+        text = render_conversation(tokenizer, messages, ask=True)
         ids = list(tokenizer.encode(text, add_special_tokens=False))
         if len(ids) + room > self.base.max_tokens:
             raise UsageError(
@@ -97,11 +98,15 @@ class SequenceClassifierJudge:
         in the model. Raises MissingError if there is no such model, and UsageError if it has no
         such label."""
         folder = find_model_folder(source, what="text classifier")
+        check_foreign_model(folder, "AutoModelForSequenceClassification")
         try:
             with silence_transformers():
                 self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 model = AutoModelForSequenceClassification.from_pretrained(
                     folder,
+                    config=load_model_config(folder),
+                    dtype=torch.float32,
+                    attn_implementation="eager",
                     local_files_only=True,
                     use_safetensors=True,
                     trust_remote_code=False,

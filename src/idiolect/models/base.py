@@ -19,7 +19,9 @@ from idiolect.errors import IntegrityError, MismatchError
 from idiolect.models import attention
 from idiolect.models.bundled import BUNDLED_NAME, prepare_bundled_model
 from idiolect.models.device import DtypeName, pick_device, pick_dtype
+from idiolect.models.foreign_config import load_model_config
 from idiolect.models.model_source import DEFAULT, find_model_folder, normalize_source
+from idiolect.models.probe import check_foreign_model
 from idiolect.models.weights import hash_weights, silence_transformers
 from idiolect.storage.manifest import Manifest
 
@@ -87,10 +89,16 @@ def load_base(
             f"{folder}: no .safetensors weights there; pickled weights are never loaded, so "
             "convert the model to safetensors first"
         )
+    # The bundled model is known; all others may be foreign.
+    if source != DEFAULT:
+        _reject_adapter(folder)
+        check_foreign_model(folder, "AutoModelForCausalLM")
+    config = load_model_config(folder)
     tokenizer = _load_pretrained(AutoTokenizer, folder)
     model, report = _load_pretrained(
         AutoModelForCausalLM,
         folder,
+        config=config,
         dtype=kind,
         use_safetensors=True,
         attn_implementation="eager" if where.type == "cpu" else "sdpa",
@@ -134,6 +142,15 @@ def _read_manifest(folder: Path) -> Manifest | None:
     return Manifest.load(folder, "base")
 
 
+def _reject_adapter(folder: Path) -> None:
+    """Raise MismatchError if the folder also holds an adapter: transformers would load the base
+    that the adapter names, instead of the folder's own weights."""
+    if (folder / "adapter_config.json").exists():
+        raise MismatchError(
+            f"{folder}: holds an adapter beside the model (adapter_config.json); move it away"
+        )
+
+
 def _load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
     """Call ``from_pretrained`` on a local folder, without messages, remote code or network
     access."""
@@ -147,7 +164,7 @@ def _load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
             f"{folder}: its weights are truncated or damaged ({error}); copy the model again"
         ) from error
     except Exception as error:  # transformers' errors for broken folders share no base class
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MismatchError(
             f"{folder}: cannot be loaded as a causal language model: {reason}"
         ) from error

@@ -2,7 +2,7 @@
 
 A folder's path and a hub id look alike, so a hub id is written with a prefix. A folder that is
 missing is then never asked for at the hub, where its name would end up, and where a model of that
-name may be somebody else's.
+name may be another person's.
 """
 
 from __future__ import annotations

@@ -5,11 +5,16 @@ Depends on tokenizers, not on tasks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from idiolect.deadlines import call_within
 from idiolect.errors import MismatchError, UsageError
+
+TEMPLATE_SECONDS = 20.0
+"""Time limit of rendering one conversation, which takes milliseconds."""
 
 
 def encode_template_part(tokenizer: PreTrainedTokenizerFast, part: str) -> list[int]:
@@ -49,10 +54,39 @@ def split_chat_template(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
         return str(bos), "\nAnswer:"
     try:
         return _render_and_split(tokenizer)
-    except Exception as error:  # a template is a program of the model's author
+    except MismatchError:
+        raise
+    except Exception as error:
         raise MismatchError(
-            f"the tokenizer's chat template does not render a plain conversation: {error!r}; "
-            "fix it, or remove it from the model's folder"
+            "the tokenizer's chat template does not render a plain conversation "
+            f"({str(error)[:200] or type(error).__name__}); fix it, or remove it from the model's "
+            "folder"
+        ) from error
+
+
+def render_conversation(
+    tokenizer: PreTrainedTokenizerFast, messages: Sequence[Mapping[str, str]], *, ask: bool
+) -> str:
+    """Return the text of a conversation in the tokenizer's chat template; ``ask`` adds the start of
+    an answer.
+
+    A template is a program of the model's author (in Jinja's sandbox). Raises MismatchError if it
+    runs longer than ``TEMPLATE_SECONDS``, and whatever it raises.
+    """
+    template: Any = tokenizer
+    try:
+        return call_within(
+            TEMPLATE_SECONDS,
+            lambda: str(
+                template.apply_chat_template(
+                    list(messages), tokenize=False, add_generation_prompt=ask
+                )
+            ),
+        )
+    except TimeoutError as error:
+        raise MismatchError(
+            f"the tokenizer's chat template runs for more than {TEMPLATE_SECONDS:g} seconds; use "
+            "another model, or remove the template from the model's folder"
         ) from error
 
 
@@ -64,8 +98,8 @@ def _render_and_split(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
         {"role": "assistant", "content": "\x02reply\x03"},
         {"role": "user", "content": "\x02second\x03"},
     ]
-    text = str(tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True))
-    until_reply = str(tokenizer.apply_chat_template(talk[:2], tokenize=False))
+    text = render_conversation(tokenizer, talk, ask=True)
+    until_reply = render_conversation(tokenizer, talk[:2], ask=False)
     end_of_turn = until_reply.split("\x02reply\x03")[1]
     between = text.split("\x02reply\x03")[1].split("\x02second\x03")[0]
     closing = text.split("\x02second\x03")[1]

@@ -8,6 +8,7 @@ weights are never read. ``PeftFormat`` defines the contents of both files for on
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -127,10 +128,13 @@ def load_peft(folder: Path, base: Base) -> Adapter:
     layout = _format_of(raw)
     config = layout.parse_config(raw, file)
     if not is_verified:
-        _check_base_name(config.base_name, base, file)
-    # In fp64, with the largest rank that the config allows; the file is read as a whole.
-    widths = sum(sum(weight.shape) for weight in base.model.parameters() if weight.dim() == 2)
-    tensors = _read_tensors(folder, 8 * config.rank * widths + _MAX_HEADER_BYTES)
+        _check_base_name(getattr(config, "base_name", ""), base, file)
+    # In fp64, of the config's rank on every matrix; the file is read as a whole. For a kind without
+    # ranks, the base's own matrices are the bound.
+    shapes = [weight.shape for weight in base.model.parameters()]
+    rank = getattr(config, "rank", None)
+    numbers = sum(math.prod(one) if rank is None else rank * sum(one) for one in shapes)
+    tensors = _read_tensors(folder, 8 * numbers + _MAX_HEADER_BYTES)
     return layout.read_adapter(config, tensors, base, folder / WEIGHTS_FILE)
 
 

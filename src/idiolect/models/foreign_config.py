@@ -1,0 +1,86 @@
+"""Reads the ``config.json`` of a model that others made.
+
+Some of its settings say how to run the model: which attention function (possibly one to download),
+whose code, in which dtype. These are this project's to decide, so they are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from transformers import CONFIG_MAPPING, PreTrainedConfig
+
+from idiolect.errors import IntegrityError, MismatchError
+from idiolect.storage.files import explain_os_errors
+
+CONFIG_FILE = "config.json"
+MAX_CONFIG_BYTES = 1_000_000
+MAX_FILE_BYTES = 128_000_000
+"""Largest file besides the weights: the largest tokenizers have about 35 MB."""
+SETTINGS_SUFFIXES = (".json", ".jinja", ".txt", ".model")
+_LEFT_OUT = {"auto_map", "dtype", "torch_dtype"}
+_LEFT_OUT_SUFFIXES = ("_implementation", "_implementation_internal", "_implementation_autoset")
+
+
+def list_settings_files(folder: Path) -> list[Path]:
+    """Return the files of a model besides its weights, sorted. Raises IntegrityError if one is too
+    large to be what it should be."""
+    found = sorted(path for path in folder.iterdir() if path.suffix in SETTINGS_SUFFIXES)
+    for path in found:
+        size = path.stat().st_size if path.is_file() else 0
+        small = path.name == CONFIG_FILE or path.suffix == ".jinja"
+        limit = MAX_CONFIG_BYTES if small else MAX_FILE_BYTES
+        if size > limit:
+            raise IntegrityError(f"{path}: has {size:,} bytes; at most {limit:,} are read")
+    return found
+
+
+def load_model_config(folder: Path) -> PreTrainedConfig:
+    """Return the config without the settings that say how to run the model.
+
+    Raises MismatchError if it is not the config of a model that transformers knows, or if the
+    weights are quantized.
+    """
+    file = folder / CONFIG_FILE
+    with explain_os_errors("read", file):
+        raw = file.read_bytes()
+    try:
+        fields: Any = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise MismatchError(f"{file}: not valid JSON ({error}); copy the model again") from error
+    if not isinstance(fields, dict):
+        raise MismatchError(f"{file}: expected an object; copy the model again")
+    kind = str(cast("Mapping[str, Any]", fields).get("model_type"))
+    if kind not in CONFIG_MAPPING:
+        why = (
+            "needs code that comes with it, which is never run"
+            if "auto_map" in fields
+            else f"names the model type {kind[:40]!r}, which transformers does not know"
+        )
+        raise MismatchError(f"{file}: {why}; use another model")
+    if cast("Mapping[str, Any]", fields).get("quantization_config"):
+        raise MismatchError(
+            f"{file}: the weights are quantized, which is not supported; use the model's weights "
+            "in float32 or bfloat16"
+        )
+    try:
+        return CONFIG_MAPPING[kind].from_dict(_leave_out(fields))
+    except Exception as error:  # the errors of transformers' configs share no base class
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise MismatchError(f"{file}: not a valid config: {reason[:300]}") from error
+
+
+def _leave_out(value: Any) -> Any:
+    """Return the JSON value without the settings that are not obeyed, at any depth."""
+    if isinstance(value, list):
+        return [_leave_out(one) for one in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _leave_out(one)
+        for name, one in cast("dict[str, Any]", value).items()
+        if name not in _LEFT_OUT and not name.endswith(_LEFT_OUT_SUFFIXES)
+    }
