@@ -214,7 +214,7 @@ def test_import_adapter_and_personalize_refuse_other_config_or_base(
     wide = replace(UNGATED, lora=replace(LORA, rank=4))
     personalize(place, tmp_path / "wide", config=wide, people=("ann",))
     api.export(api.ExportRequest(store=tmp_path / "wide", person="ann", out=tmp_path / "out"))
-    with pytest.raises(MismatchError, match="has rank 4.*the store has rank 2"):
+    with pytest.raises(MismatchError, match=r"has rank 4.*the store has rank 2"):
         api.import_adapter(
             api.ImportAdapterRequest(folder=tmp_path / "out", store=place / "store", person="zoe")
         )

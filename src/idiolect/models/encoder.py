@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from idiolect.errors import MissingError
 from idiolect.models.device import pick_device
 from idiolect.models.weights import silence_transformers
 from idiolect.storage.data_packages import find_data_file
