@@ -55,6 +55,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._table = _TABLES.setdefault(server_state, ConnectionTable())
         self._deadline: asyncio.TimerHandle | None = None
         """Closes the connection if the request has not arrived by then."""
+        self._reader_check: asyncio.TimerHandle | None = None
+        """Closes the connection if the client has not read enough by then."""
         self._refusal: RefusedError | None = None
         # The current request: whether it has begun, whether it is being answered, and its sizes.
         self._in_message = self._head_accepted = False
@@ -242,11 +244,15 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _watch_reader(self, unread_before: int | None = None) -> None:
         """Close the connection if the client has read too little since the last check."""
+        # A check of an earlier response would count this one as unread.
+        if self._reader_check is not None:
+            self._reader_check.cancel()
+            self._reader_check = None
         unread = self.transport.get_write_buffer_size()
+        seconds = self._limits.stall_seconds
         if not unread:
             return
-        least = MIN_BYTES_PER_SECOND * self._limits.stall_seconds
-        if unread_before is not None and unread_before - unread < least:
+        if unread_before is not None and unread_before - unread < MIN_BYTES_PER_SECOND * seconds:
             self.transport.abort()
         else:
-            self.loop.call_later(self._limits.stall_seconds, self._watch_reader, unread)
+            self._reader_check = self.loop.call_later(seconds, self._watch_reader, unread)
