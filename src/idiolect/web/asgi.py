@@ -84,10 +84,11 @@ class DjangoApp(BaseHandler):
 
     async def _answer_request(self, scope: Scope, receive: Receive) -> Answer | None:
         """Return the response; None if the client has disconnected."""
-        body = b"" if _announces_too_much(scope) else await _read_body(receive)
+        too_large = _announces_too_much(scope)  # then the body is not read
+        body = b"" if too_large else await _read_body(receive)
         if body is None:
             return None
-        if _announces_too_much(scope) or len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        if too_large or len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             return 413, *build_plain_answer(413, "The request is too large.")
         is_password = scope["method"] == "POST" and scope["path"] in self._password_paths
         queue = self._passwords if is_password else self._pages
