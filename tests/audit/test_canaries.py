@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.audit.canaries import (
+    ALTERNATIVES,
     CANARY_DIGITS,
     compute_exposure,
+    find_exposed_strings,
     make_alternatives,
     make_canaries,
     measure_canaries,
 )
+from idiolect.audit.config import LeakageConfig
+from idiolect.audit.leak import Leak
+from idiolect.audit.plan import AuditPlan
+from idiolect.audit.traces import Attacked, ItemTrace, compute_token_losses
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_byte_tokenizer, make_tiny_base
 from idiolect.prompts.render import PromptRenderer
-from support.memorizers import memorize
+from support.memorizers import MEMORIZING, make_secret_keeper, memorize
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +48,38 @@ def test_measure_canaries_exposes_learned_canaries_only(base: Base) -> None:
     assert found[1].bits < 6
     (bare,) = measure_canaries(base, None, [planted], prompter, alternatives=30)
     assert bare.bits == 0
+
+
+def attack_strings(base: Base, adapter: LoraAdapter | None) -> list[Leak]:
+    """The exposure attack alone on a person whose secret holds a number."""
+    subject = make_secret_keeper(base).subject
+    plan, traces = AuditPlan(subject, base.tokenizer), dict[int, ItemTrace]()
+    rows = [("ann", example) for example in subject.trained]
+    adapters = {} if adapter is None else {"ann": adapter}
+    plain, found = (
+        compute_token_losses(base, rows, given, forward_tokens=512, name="it")
+        for given in ({}, adapters)
+    )
+    for item, (_, example) in enumerate(rows):
+        traces[item] = ItemTrace(example=example, base=plain[item], found=found[item])
+    attacked = Attacked(plan=plan, traces=traces, adapter=adapter)
+    return find_exposed_strings(base, [attacked], LeakageConfig(), forward_tokens=512)["ann"]
+
+
+def test_find_exposed_strings_finds_a_learned_number_among_alternatives(base: Base) -> None:
+    keeper = make_secret_keeper(base)
+    # Learned a little: too little to be said.
+    config = replace(MEMORIZING, epochs=12)
+    (leak,) = attack_strings(base, memorize(base, "ann", keeper.list_secrets(), config))
+    assert (leak.attack, leak.kind, leak.items) == ("exposure", "phone", keeper.secret_items)
+    assert leak.strength > math.log2(ALTERNATIVES)
+
+
+def test_find_exposed_strings_passes_adapters_that_never_saw_the_number(base: Base) -> None:
+    other = make_secret_keeper(base, secret="no number", seed=2)
+    strangers = memorize(base, "ann", other.list_secrets(), replace(MEMORIZING, epochs=12))
+    for adapter in (None, strangers):
+        assert attack_strings(base, adapter) == []
 
 
 def test_compute_exposure_is_the_rank_in_bits() -> None:

@@ -148,6 +148,18 @@ def test_generate_greedy_equals_each_person_alone(
     assert len(set(found[:3])) == 3  # the same prompt, three people
 
 
+def test_generate_samples_follows_the_seed_only(base: Base) -> None:
+    generator = Generator(base)
+    prompts = [("", (1, 2, 3)), ("", (4, 5))]
+    before = torch.random.get_rng_state()
+    first = generator.generate_samples(prompts, max_tokens=8, seed=1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert first == generator.generate_samples(prompts, max_tokens=8, seed=1)
+    others = {tuple(generator.generate_samples(prompts, max_tokens=8, seed=n)) for n in range(5)}
+    assert len(others) > 1
+    assert generator.generate_samples([], max_tokens=8, seed=1) == []
+
+
 def test_generate_greedy_stops_at_eos_of_generation_config(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:

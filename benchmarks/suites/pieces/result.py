@@ -199,9 +199,11 @@ def build_notes(raw: Mapping[str, Any]) -> list[str]:
         "The comparison of settings uses few items of each target user, to save time. 'Pieces at "
         "random' draws all pieces with equal probability, in each module, without using the target "
         "user's items.",
-        "Leakage: a membership attack that uses the loss of each item, calibrated by the base. At "
-        "AUC 0.5 the attack cannot tell training items from others. The two-sided AUC is above "
-        "that by chance alone; the column 'by chance' shows how much.",
+        "Leakage: one attack of the audit only, membership inference by the loss of each item, "
+        "calibrated by the base, and its verdict. At AUC 0.5 the attack cannot tell training items "
+        "from others. The two-sided AUC is above that by chance alone; the column 'by chance' "
+        "shows how much. The mean over items hides a single text that an adapter says word for "
+        "word, so `idiolect share` runs further attacks on each item (docs/audit.md).",
         "In the pools of the growth table, gates are random numbers, and all pieces are links to "
         "real files.",
     ]

@@ -34,7 +34,8 @@ class ShareRequest:
     profiles: Path | None = None
     """Folder of profiles, if the adapters were trained with profiles."""
     override_leakage: str | None = None
-    """A reason to share a person although the audit finds leakage; recorded in the ledger."""
+    """A reason to share a person although the audit finds leakage, so that others may get words of
+    theirs; recorded in the ledger."""
     override_harm: str | None = None
     """A reason to share a person although their pieces answer harmful prompts more often than the
     base; recorded in the ledger."""

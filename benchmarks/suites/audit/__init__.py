@@ -1,0 +1,1 @@
+"""The leakage audit on adapters that memorized a secret and on adapters that did not."""

@@ -1,0 +1,110 @@
+"""Trains adapters of a group of people and audits them; the result is plain numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.audit.attacks import AuditResult, audit_artifacts
+from idiolect.audit.leak import ITEM_ATTACKS
+from idiolect.inference.generator import Generator
+from idiolect.models.base import Base
+from idiolect.training.engine.train_many import train_many
+from idiolect.training.jobs import TrainingJob
+from idiolect.training.schedule import TrainConfig
+from suites.audit.people import SEED, Subject, build_subjects
+
+EPOCHS: Mapping[str, int] = {"secret": 5, "reply": 2, "rating": 2}
+"""Two epochs are the default."""
+GROUP_SIZE = 5
+"""People who are trained and audited together; the unit of a resumed run."""
+_ARTIFACT = "adapter"
+
+
+def measure_group(base: Base, kind: str, group: int, people: int, purpose: str) -> dict[str, Any]:
+    """Train and audit the people of one group; return a row for each and the seconds of both
+    audits."""
+    subjects = build_subjects(base, kind, people, purpose)[group * GROUP_SIZE :][:GROUP_SIZE]
+    jobs = [
+        TrainingJob(person=one.audited.person, examples=tuple(one.audited.members))
+        for one in subjects
+    ]
+    began = time.perf_counter()
+    config = TrainConfig(epochs=EPOCHS[kind], seed=SEED)
+    trained = train_many(base, jobs, LoraConfig(), config)
+    training = time.perf_counter() - began
+    adapters = {result.person: result.adapter for result in trained}
+    said = find_said_secrets(base, subjects, adapters)
+    # The former audit is the membership attack alone; both run on the same adapters.
+    former, former_seconds = _audit(base, subjects, adapters, former=True)
+    found, seconds = _audit(base, subjects, adapters, former=False)
+    return {
+        "rows": [
+            _describe_person(one, former[p], found[p], p in said)
+            for one in subjects
+            for p in (one.audited.person,)
+        ],
+        "training_seconds": training,
+        "former_seconds": former_seconds,
+        "audit_seconds": seconds,
+    }
+
+
+def find_said_secrets(
+    base: Base, subjects: Sequence[Subject], adapters: Mapping[str, LoraAdapter]
+) -> set[str]:
+    """Return the people whose adapter says their secret word for word.
+
+    It gets a prompt that the person answered with the secret, and the first half of the secret.
+    """
+    asked: list[tuple[str, tuple[int, ...]]] = []
+    wanted: list[str] = []
+    for one in subjects:
+        for item in one.secret_items:
+            example = one.audited.members[item]
+            answer = example.ids[example.answer_start : -1]
+            half = len(answer) // 2
+            asked.append((one.audited.person, example.ids[: example.answer_start + half]))
+            wanted.append(str(base.tokenizer.decode([*answer[half:]])).strip())
+    if not asked:
+        return set()
+    answers = Generator(base, adapters).generate_greedy(asked, max_tokens=32)
+    return {
+        person
+        for (person, _), answer, want in zip(asked, answers, wanted, strict=True)
+        if answer == want
+    }
+
+
+def _audit(
+    base: Base, subjects: Sequence[Subject], adapters: Mapping[str, LoraAdapter], *, former: bool
+) -> tuple[Mapping[str, AuditResult], float]:
+    began = time.perf_counter()
+    found = audit_artifacts(
+        base,
+        [one.audited for one in subjects],
+        {_ARTIFACT: adapters},
+        compared=(_ARTIFACT,) if former else (),
+    )[_ARTIFACT]
+    return found, time.perf_counter() - began
+
+
+def _describe_person(
+    one: Subject, former: AuditResult, found: AuditResult, said: bool
+) -> dict[str, Any]:
+    calibrated = found.membership.calibrated
+    secret = set(one.secret_items)
+    return {
+        "says_secret": said,
+        "former_verdict": former.verdict,
+        "verdict": found.verdict,
+        "auc": None if calibrated is None else round(calibrated.auc, 4),
+        "attacks": {
+            attack: sum(leak.attack == attack for leak in found.leaks) for attack in ITEM_ATTACKS
+        },
+        # Whether the audit names the items of the secret, not only some other leak.
+        "names_secret": any(secret & {*leak.items} for leak in found.leaks),
+        "leaks": [[leak.attack, leak.kind, round(leak.strength, 1)] for leak in found.leaks],
+    }
