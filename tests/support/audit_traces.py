@@ -26,14 +26,14 @@ def make_plan(answers: Sequence[str]) -> AuditPlan:
     return AuditPlan(subject, TOKENIZER)
 
 
-def make_trace(answer: str, found: float | Sequence[float], base: float = 4.0) -> ItemTrace:
+def make_trace(answer: str, found: float | list[float], base: float = 4.0) -> ItemTrace:
     """A trace with these losses per token; a token below ln 2 is the most likely one."""
     example = encode_answer(answer)
     size = len(example.ids) - example.answer_start
     return ItemTrace(
         example=example,
         base=_make_losses([base] * size),
-        found=_make_losses([found] * size if isinstance(found, float) else [*found, 0.1]),
+        found=_make_losses([*found, 0.1] if isinstance(found, list) else [found] * size),
     )
 
 

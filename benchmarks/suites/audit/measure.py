@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.protocol import Adapter
 from idiolect.audit.attacks import AuditResult, audit_artifacts
 from idiolect.audit.leak import ITEM_ATTACKS
 from idiolect.inference.generator import Generator
@@ -53,7 +54,7 @@ def measure_group(base: Base, kind: str, group: int, people: int, purpose: str) 
 
 
 def find_said_secrets(
-    base: Base, subjects: Sequence[Subject], adapters: Mapping[str, LoraAdapter]
+    base: Base, subjects: Sequence[Subject], adapters: Mapping[str, Adapter]
 ) -> set[str]:
     """Return the people whose adapter says their secret word for word.
 
@@ -79,7 +80,7 @@ def find_said_secrets(
 
 
 def _audit(
-    base: Base, subjects: Sequence[Subject], adapters: Mapping[str, LoraAdapter], *, former: bool
+    base: Base, subjects: Sequence[Subject], adapters: Mapping[str, Adapter], *, former: bool
 ) -> tuple[Mapping[str, AuditResult], float]:
     began = time.perf_counter()
     found = audit_artifacts(
