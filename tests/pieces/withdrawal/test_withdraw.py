@@ -15,7 +15,7 @@ from idiolect import api
 from idiolect.adapters.formats.peft import load_peft
 from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.config import to_plain
-from idiolect.errors import MismatchError, MissingError, UsageError
+from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.history.write import write_dataset
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.recipe import Recipe
@@ -489,3 +489,18 @@ def test_withdraw_command_prints_outcomes(place: PiecesWorld) -> None:
     missing = run_cli("withdraw", place.pool, "--sharer", "f" * 16, code=1)
     assert missing.stderr.startswith("error: ") and missing.stdout == ""
     assert "name the sharers who withdraw" in run_cli("withdraw", place.pool, code=2).stderr
+
+
+@pytest.mark.finding("symbolic-links")
+def test_withdraw_changes_nothing_behind_a_link_in_a_store(
+    place: PiecesWorld, tmp_path: Path
+) -> None:
+    target = tmp_path / "outside"
+    shutil.move(place.folder / "oppu" / "shards", target)
+    (place.folder / "oppu" / "shards").symlink_to(target)
+    before = {path.name: path.read_bytes() for path in target.iterdir()}
+    done = withdraw(place)
+    assert any("leads to" in why for why in done.unreadable)
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == before
+    with pytest.raises(IntegrityError, match="a link in this folder leads to"):
+        withdraw(place, store=place.folder / "oppu")

@@ -28,6 +28,7 @@ from idiolect.pieces.sharing.sharing import ShareConfig, SharingOutcome, Sharing
 from idiolect.profiles.store import load_profiles
 from idiolect.storage.files import hold_lock
 from idiolect.storage.metrics_log import MetricsLog
+from idiolect.storage.tree import require_no_outside_links
 from idiolect.training.runs.plan import PersonalConfig
 
 _MAX_REASON_CHARS = 300
@@ -79,6 +80,7 @@ def share_pieces(
     by_cluster = config.sharers.strategy == "cluster" and not request.people
     dense = personal.context.retrieval == "dense"
     encoder = MiniLM() if by_cluster or dense else None
+    require_no_outside_links(store)
     with hold_lock(store / "share", wait=request.wait, what="sharing from the store"):
         # One run per store at a time: sharing reads and writes the store's ledger and checkpoint.
         base = load_matching_base(opened, request.base)

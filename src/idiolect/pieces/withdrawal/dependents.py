@@ -20,6 +20,7 @@ from idiolect.errors import ArtifactError
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.privacy.erasure import walk_folders
+from idiolect.storage.tree import require_no_outside_links
 
 LEDGER_FOLDER = "ledger"
 REPORT_FILES = ("report.json", "report.html")
@@ -93,6 +94,8 @@ def _inspect_folder(folder: Path, pool: Pool, sharers: frozenset[str], out: Depe
         recipes = RecipeStore.open(folder)
         out.recipes += [recipes] if recipes.mentions_any(sharers) else []
     elif (folder / AdapterStore.HEADER_FILE).is_file():
+        # A link in a store that leads out of it would take changes there.
+        require_no_outside_links(folder)
         store = AdapterStore.open(folder)
         out.stores += [store] if store.mentions_any(sharers) else []
         out.ledgers += [folder] if (folder / LEDGER_FOLDER).is_dir() else []

@@ -31,6 +31,7 @@ from idiolect.pieces.withdrawal.remake import RebuildEffect, Rebuilder, delete_e
 from idiolect.pieces.withdrawal.request import WithdrawRequest
 from idiolect.privacy.ledger import Ledger
 from idiolect.storage.files import hold_lock, read_json, write_json
+from idiolect.storage.tree import require_no_outside_links
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ def withdraw_sharers(
     dataset = _open_dataset(request.data, opened)
     found = find_dependents(folders, opened, names)
     named = [store] if store else []
+    for folder in named:
+        require_no_outside_links(folder)
     stores = [*{folder.resolve(): folder for folder in (*found.ledgers, *named)}.values()]
     _require_known(opened, names, found, stores, folders)
     rebuilder = Rebuilder(
