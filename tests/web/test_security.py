@@ -20,6 +20,7 @@ PAGES = ("/sign-in/", "/sign-up/", "/no-such-page/", "/nyms/", "/healthz")
 INLINE = re.compile(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|javascript:", re.I)
 
 
+@pytest.mark.finding("http-held")
 @pytest.mark.parametrize("page", [*PAGES, "/static/site/site.css"])
 def test_strict_policies_adds_headers_to_every_response(site: Client, page: str) -> None:
     headers = site.get(page).headers
@@ -32,6 +33,7 @@ def test_strict_policies_adds_headers_to_every_response(site: Client, page: str)
     assert "Access-Control-Allow-Origin" not in headers
 
 
+@pytest.mark.finding("http-held")
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_are_uncached_without_inline_content(site: Client, page: str) -> None:
     answer = site.get(page)
@@ -39,6 +41,7 @@ def test_pages_are_uncached_without_inline_content(site: Client, page: str) -> N
     assert INLINE.search(answer.content.decode()) is None
 
 
+@pytest.mark.finding("http-held")
 def test_templates_have_no_inline_scripts_or_styles() -> None:
     package = Path(views.__file__).parent
     templates = [*package.glob("**/templates/**/*")]
@@ -47,6 +50,7 @@ def test_templates_have_no_inline_scripts_or_styles() -> None:
     assert wrong == []
 
 
+@pytest.mark.finding("http-held")
 def test_templates_and_static_files_load_nothing_from_other_sites() -> None:
     package = Path(views.__file__).parent
     kinds = ("**/templates/**/*.html", "**/static/**/*.css", "**/static/**/*.js")
@@ -56,6 +60,7 @@ def test_templates_and_static_files_load_nothing_from_other_sites() -> None:
     assert [f.name for f in files if loads.search(f.read_text())] == []
 
 
+@pytest.mark.finding("http-held")
 def test_static_files_are_served_and_revalidated(site: Client) -> None:
     first = site.get("/static/site/site.css")
     assert first.status_code == 200 and first.headers["Content-Type"].startswith("text/css")
@@ -66,6 +71,7 @@ def test_static_files_are_served_and_revalidated(site: Client) -> None:
     assert site.get("/static/../secret.key").status_code == 404
 
 
+@pytest.mark.finding("http-held")
 def test_cookies_are_http_only_and_same_site(client: Client, ann: Any) -> None:
     client.get("/sign-in/")
     client.post("/sign-in/", {"username": "ann", "password": PASSWORD})
@@ -82,6 +88,7 @@ def test_cookies_over_https_are_secure(client: Client, ann: Any) -> None:
     assert client.cookies["sessionid"]["secure"] and client.cookies["csrftoken"]["secure"]
 
 
+@pytest.mark.finding("http-held")
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "localhost@evil"])
 def test_allowed_hosts_refuses_unknown_host(host: str) -> None:
     answer = Client().get("/sign-in/", headers={"host": host})

@@ -117,6 +117,7 @@ def test_sign_up_refuses_name_taken_after_validation(site: Client, monkeypatch: 
     assert b"Another player has that name." in answer.content
 
 
+@pytest.mark.finding("http-held")
 def test_sign_up_turns_guest_into_account(site: Client) -> None:
     guest = create_guest_for(site)
     before = site.session.session_key
@@ -163,6 +164,7 @@ def test_sign_in_answers_wrong_password_like_unknown_name(
     assert get_signed_in_key(site) is None
 
 
+@pytest.mark.finding("http-held")
 def test_sign_in_replaces_planted_session(site: Client, ann: User) -> None:
     site.get("/sign-in/")
     session = site.session
@@ -185,6 +187,7 @@ def test_sign_in_ends_guest_session(site: Client, ann: User) -> None:
     assert "of the guest" not in site.session
 
 
+@pytest.mark.finding("http-held")
 @pytest.mark.parametrize(
     ("target", "lands"),
     [("/account/", "/account/"), ("https://evil.example/", "/"), ("//evil.example", "/")],
@@ -204,6 +207,7 @@ def test_sign_out_requires_post(site: Client, ann: User) -> None:
     assert get_signed_in_key(site) is None
 
 
+@pytest.mark.finding("http-held")
 def test_sign_in_refuses_form_without_csrf_token(site: Client, ann: User) -> None:
     answer = site.post("/sign-in/", {"username": "ann", "password": PASSWORD})
     assert answer.status_code == 403
@@ -211,6 +215,7 @@ def test_sign_in_refuses_form_without_csrf_token(site: Client, ann: User) -> Non
     assert get_signed_in_key(site) is None
 
 
+@pytest.mark.finding("http-held")
 def test_change_password_ends_other_sessions(site: Client, ann: User) -> None:
     site.force_login(ann)
     other = Client()

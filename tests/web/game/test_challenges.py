@@ -77,6 +77,7 @@ def test_submit_challenge_limits_waiting_challenges(
         challenges.submit_challenge(ann, second.pk, SENTENCE)
 
 
+@pytest.mark.finding("http-held")
 def test_challenge_page_submits_and_escapes_sentence(site: Client, ann: User) -> None:
     answer = play_round(ann, ["wheelbarrow"]).answers.get()
     log_in_with_consent(site, ann)

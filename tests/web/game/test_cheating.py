@@ -184,6 +184,7 @@ def test_round_page_refuses_json_answers(site: Client, ann: User) -> None:
     assert round_.state == State.OPEN
 
 
+@pytest.mark.finding("http-held")
 def test_round_page_refuses_forged_csrf_token(ann: User) -> None:
     strict = Client(enforce_csrf_checks=True)
     log_in_with_consent(strict, ann)
@@ -205,6 +206,7 @@ def test_game_pages_without_consent_store_nothing(site: Client, ann: User) -> No
     assert not Answer.objects.exists() and not PairSession.objects.exists()
 
 
+@pytest.mark.finding("http-held")
 def test_challenge_page_hides_answers_of_other_players(site: Client, ann: User, ben: User) -> None:
     answer = play_round(ben, ["wheelbarrow"]).answers.get()
     log_in_with_consent(site, ann)
@@ -234,6 +236,7 @@ def test_challenge_awards_bonus_once_after_verdict(ann: User, ben: User) -> None
     assert PlayerScore.objects.get(player=ann).points == played.score
 
 
+@pytest.mark.finding("http-held")
 def test_pair_session_page_ignores_forged_votes_and_foreign_games(
     site: Client, ann: User, ben: User
 ) -> None:

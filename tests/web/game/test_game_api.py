@@ -12,6 +12,7 @@ from support.game_site import log_in_with_consent, play_round
 pytestmark = pytest.mark.django_db
 
 
+@pytest.mark.finding("http-held")
 def test_my_plays_returns_only_own_plays(site: Client, ann: User) -> None:
     assert site.get("/nyms/api/my-plays.json").status_code == 401
     play_round(ann, ["shrimp"])

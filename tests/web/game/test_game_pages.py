@@ -63,6 +63,7 @@ def test_player_pages_redirect_visitors_to_notice(site: Client, ann: User, path:
     assert site.get(path.format(id=round_.pk)).headers["Location"] == "/nyms/notice/"
 
 
+@pytest.mark.finding("http-held")
 def test_round_page_ignores_forged_word_and_score(site: Client, ann: User) -> None:
     log_in_with_consent(site, ann)
     round_ = open_round(ann, "seafood")
@@ -100,6 +101,7 @@ def test_round_page_replay_keeps_first_result(site: Client, ann: User) -> None:
     assert PlayerScore.objects.get().rounds == 1
 
 
+@pytest.mark.finding("http-held")
 def test_round_page_hides_rounds_of_other_players(site: Client, ann: User, ben: User) -> None:
     round_ = open_round(ben)
     log_in_with_consent(site, ann)
@@ -111,6 +113,7 @@ def test_round_page_hides_rounds_of_other_players(site: Client, ann: User, ben: 
     assert round_.state == State.OPEN
 
 
+@pytest.mark.finding("http-held")
 def test_game_forms_require_csrf_token(site: Client, ann: User) -> None:
     log_in_with_consent(site, ann)
     round_ = open_round(ann)
@@ -124,6 +127,7 @@ SCRIPT = "<script>alert(1)</script>"
 SQL = "x'); DROP TABLE game_answer;--"
 
 
+@pytest.mark.finding("http-held")
 def test_pages_escape_scripts_and_sql_in_answers(site: Client, ann: User) -> None:
     for player in create_guests(3):
         play_round(player, [SCRIPT, SQL])
@@ -222,6 +226,7 @@ def test_result_page_shows_others_and_wordnet_answers(site: Client, ann: User) -
     assert "WordNet also lists" in shown
 
 
+@pytest.mark.finding("http-held")
 def test_my_plays_matches_account_export_without_others(site: Client, ann: User, ben: User) -> None:
     round_ = play_round(ann, ["shrimp"])
     play_round(ben, ["squid"])
@@ -247,6 +252,7 @@ def test_account_deletion_removes_plays(site: Client, ann: User, ben: User) -> N
     assert Word.objects.get().rounds == 1
 
 
+@pytest.mark.finding("http-held")
 def test_pages_have_no_inline_scripts_or_styles(site: Client, ann: User) -> None:
     log_in_with_consent(site, ann)
     done = play_round(ann, ["shrimp"])

@@ -77,6 +77,7 @@ def test_submit_votes_rejects_late_votes(ann: User) -> None:
     assert pair_session.state == State.LAPSED and not PairVote.objects.exists()
 
 
+@pytest.mark.finding("http-held")
 def test_submit_votes_rejects_game_of_other_player(ann: User, ben: User) -> None:
     pair_session = create_pair_session(ann, PAIR)
     with pytest.raises(MissingError):

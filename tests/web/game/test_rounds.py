@@ -126,6 +126,7 @@ def test_submit_answers_untimed_has_own_totals(ann: User) -> None:
     assert (get_totals(ann), get_totals(ann, untimed=True)) == ((0, 0), (1, result.score))
 
 
+@pytest.mark.finding("http-held")
 def test_rounds_reject_other_players(ann: User, ben: User) -> None:
     round_ = open_round(ann)
     for attempt in (

@@ -12,12 +12,13 @@ import unicodedata
 MAX_LENGTH = 30
 
 _INVISIBLE = re.compile(
-    "[\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e"
+    "[\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f"
+    "\\u200b-\\u200f\\u202a-\\u202e"
     "\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufff8\\U0001bca0-\\U0001bca3"
     "\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff]"
 )
-"""Characters that are displayed as nothing (Unicode's Default_Ignorable_Code_Point). Some of them
-are letters, such as the Hangul fillers."""
+"""Characters that are displayed as nothing: control characters, and Unicode's
+Default_Ignorable_Code_Point. Some of these are letters, such as the Hangul fillers."""
 
 _LOOK_ALIKES = str.maketrans(
     # Cyrillic, then Greek, then Latin small capitals: small letters of which the small or the

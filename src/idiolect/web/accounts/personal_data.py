@@ -49,7 +49,8 @@ class PersonalDataSource(Protocol):
 
 
 _NEW_FOR = timedelta(hours=1)
-"""A guest is made just before the guest's session: spare those that are being made."""
+"""A guest is made just before the guest's session: spare those that are being made. A guest from
+after now is from before the clock was set back, and is not."""
 _SOURCES: dict[str, PersonalDataSource] = {}
 
 
@@ -90,8 +91,8 @@ def delete_unreachable_guests(now: datetime | None = None) -> int:
     """
     now = now or timezone.now()
     sessions = Session.objects.filter(owner=OuterRef("pk"), expire_date__gt=now)
-    unreachable = User.objects.filter(~Exists(sessions), is_guest=True, joined__lt=now - _NEW_FOR)
-    guests = list(unreachable)
+    unreachable = User.objects.filter(~Exists(sessions), is_guest=True)
+    guests = list(unreachable.exclude(joined__range=(now - _NEW_FOR, now + _NEW_FOR)))
     # One transaction for each guest, so that players do not wait for all of them.
     for guest in guests:
         erase_person(guest)
