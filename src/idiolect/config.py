@@ -23,6 +23,8 @@ from idiolect.errors import MissingError, UsageError
 
 C = TypeVar("C")
 
+MAX_CONFIG_BYTES = 1_000_000
+
 
 def to_plain(config: object) -> dict[str, Any]:
     """Return the config as nested dicts and lists, without ``None`` fields (TOML has no null)."""
@@ -98,12 +100,17 @@ def load_config(kind: type[C], path: Path) -> C:
     Raises MissingError if the file cannot be read, UsageError if its content does not fit.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
         raise MissingError(f"{path}: cannot read the config ({error.strerror})") from error
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise UsageError(f"{path}: has more than {MAX_CONFIG_BYTES:,} bytes, so it is not a config")
     try:
+        text = raw.decode("utf-8")
         data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except ValueError as error:
+    # Deeply nested values exhaust the recursion limit.
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path}: not valid {path.suffix[1:].upper() or 'TOML'}: {error}"
         ) from error

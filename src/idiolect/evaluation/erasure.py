@@ -136,7 +136,7 @@ def _read_report(path: Path) -> dict[str, Any]:
     """Return the content of an evaluation report, or an empty object if it is another file."""
     try:
         content = json.loads(path.read_bytes()) if path.is_file() else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return {}

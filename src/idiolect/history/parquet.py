@@ -22,6 +22,11 @@ _pq = cast("Any", pyarrow.parquet)
 GROUP_ROWS = 4096
 """A row group ends at the first person boundary after this many rows; bounds the memory use."""
 
+MAX_GROUP_BYTES = 1 << 30
+"""Largest row group that is read; it holds a few thousand rows, or one person's."""
+MAX_INDEX_BYTES = 1 << 28
+"""Largest index of people that is read, enough for a million people."""
+
 _ROW_SCHEMA = _pa.schema(
     [
         _pa.field("person", _pa.string(), nullable=False),
@@ -168,6 +173,8 @@ class RowReader:
         with explain_os_errors("read", self._path):
             try:
                 with _pq.ParquetFile(self._path) as file:
+                    size = file.metadata.row_group(group).total_byte_size
+                    _limit_size(self._path, size, MAX_GROUP_BYTES)
                     return file.read_row_group(group)
             except (_pa.ArrowInvalid, IndexError) as error:
                 raise IntegrityError(f"{self._path}: row group {group}: {error}") from error
@@ -185,13 +192,28 @@ def read_locations(path: Path) -> list[RowLocation]:
     """Read the index of people; raises IntegrityError if the file is not such an index."""
     with explain_os_errors("read", path):
         try:
-            table = _pq.read_table(path)
+            with _pq.ParquetFile(path) as file:
+                sizes = [
+                    file.metadata.row_group(group).total_byte_size
+                    for group in range(file.metadata.num_row_groups)
+                ]
+                _limit_size(path, sum(sizes), MAX_INDEX_BYTES)
+                table = file.read()
         except _pa.ArrowInvalid as error:
             raise IntegrityError(f"{path}: not readable as Parquet: {error}") from error
     if not table.schema.equals(_LOCATION_SCHEMA):
         raise IntegrityError(f"{path}: its columns are not {', '.join(_LOCATION_SCHEMA.names)}")
     names = [f.name for f in fields(RowLocation)]
     return [RowLocation(**{name: row[name] for name in names}) for row in table.to_pylist()]
+
+
+def _limit_size(path: Path, size: int, limit: int) -> None:
+    """Raise IntegrityError if data is too large once it is decompressed; a small file can hold very
+    much."""
+    if size > limit:
+        raise IntegrityError(
+            f"{path}: holds {size:,} bytes in one piece, decompressed; at most {limit:,} are read"
+        )
 
 
 def count_rows(path: Path) -> int:

@@ -178,7 +178,7 @@ def _read_line(line: bytes, before: str | None, where: str) -> tuple[LedgerEntry
         if before is None or _format_line(entry, before)[0] == line + b"\n":
             return entry, str(content["hash"])
         what = "was changed after it was written"
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = f"is not a ledger entry ({error})"
     raise IntegrityError(f"{where}: {what}; restore the ledger from a copy")
 

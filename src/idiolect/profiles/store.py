@@ -50,7 +50,10 @@ def load_profiles(folder: Path, *, task: str | None = None) -> dict[str, tuple[P
             where = f"{folder / PROFILES_FILE}:{number}"
             try:
                 profile = from_plain(Profile, json.loads(line), where=where)
-            except (ValueError, UsageError, AssertionError, AttributeError, TypeError) as error:
+            except (
+                *(ValueError, UsageError, AssertionError, AttributeError, TypeError),
+                RecursionError,
+            ) as error:
                 raise IntegrityError(f"{where}: not a profile ({error})") from error
             found[profile.person] = (*found.get(profile.person, ()), profile)
     return found

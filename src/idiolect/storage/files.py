@@ -37,6 +37,8 @@ from idiolect.storage.permissions import (
 )
 from idiolect.storage.tree import require_no_outside_links
 
+MAX_JSON_BYTES = 256_000_000
+"""Largest JSON file that is read; the records of a million people are smaller."""
 _SECONDS_PER_DAY = 86_400
 _HOST_HASH = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 _PARTIAL_NAME = re.compile(
@@ -283,6 +285,10 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a file written by ``write_json``; raises IntegrityError if any byte was changed."""
     with explain_os_errors("read", path):
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise IntegrityError(
+                f"{path}: has more than {MAX_JSON_BYTES:,} bytes: too many to read"
+            )
         raw = path.read_bytes()
     try:
         # Rendering the content again compares every byte, spacing and key order included.

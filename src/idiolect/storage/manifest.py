@@ -14,7 +14,13 @@ from typing import Any, ClassVar, cast
 
 from idiolect.config import from_plain, to_plain
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
-from idiolect.storage.files import is_working_file, read_json, sha256_file, write_json
+from idiolect.storage.files import (
+    MAX_JSON_BYTES,
+    is_working_file,
+    read_json,
+    sha256_file,
+    write_json,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +132,10 @@ class Manifest:
         path = folder / Manifest.NAME
         try:
             # Only the kind is needed, so neither the checksum nor the other keys are checked.
-            content: Any = json.loads(path.read_bytes()) if path.is_file() else {}
+            is_small = path.is_file() and path.stat().st_size <= MAX_JSON_BYTES
+            content: Any = json.loads(path.read_bytes()) if is_small else {}
             return str(content["content"]["kind"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return ""
 
     def verify(self, folder: Path) -> None:

@@ -231,7 +231,12 @@ def _read_header(path: Path) -> tuple[bytes, dict[str, MatrixLocation]]:
             name: (first + entry["data_offsets"][0], (entry["shape"][0], entry["shape"][1]))
             for name, entry in entries.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        for begin, (rows, width) in found.values():
+            if min(begin, rows, width) < 0:
+                raise ValueError("a size below 0")
+    except (
+        *(OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError),
+    ) as error:
         raise IntegrityError(
             f"{path}: missing or changed after it was written ({error}); restore it from a copy"
         ) from error

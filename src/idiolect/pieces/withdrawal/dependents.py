@@ -113,6 +113,6 @@ def _inspect_folder(folder: Path, pool: Pool, sharers: frozenset[str], out: Depe
 def _is_pool_report(path: Path) -> bool:
     try:
         content = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.get("format") == "idiolect-pool-report"
