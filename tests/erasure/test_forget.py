@@ -577,7 +577,8 @@ def test_forget_records_leaves_other_tasks_of_the_person(place: ErasureWorld) ->
         if name.startswith(untouched):
             assert after[name] == raw, name
     assert done.left == () and done.unreadable == ()
-    assert {e.where.name for e in done.effects} == {"data", "store", "profiles", "out"}
+    places = {e.where.name for e in done.effects if e.what != "suppression list"}
+    assert places == {"data", "store", "profiles", "out"}
     for store in ("film-store", "film-recipes"):
         question = "The Long Way Home (1990)"
         request = api.PredictRequest(store=place.folder / store, person=ANN, text=question)
@@ -607,3 +608,70 @@ def test_personalize_refuses_backup_from_before_newer_items(place: ErasureWorld)
     assert to_tensor_bytes(AdapterStore.open(place.store).get_adapter(CRESS)) == before
     done = place.personalize(place.store, place.folder / "backup", allow_older=True)
     assert (done.older, done.trained) == ((), (CRESS,))
+
+
+def write_export(place: ErasureWorld) -> Path:
+    """Write all chats as plain JSONL, as an export has them before anything was forgotten."""
+    path = place.folder.parent / "export.jsonl"
+    rows = [
+        {
+            "person": h.person,
+            "kind": kind,
+            "id": i.id,
+            "time": i.time,
+            "fields": dict(i.fields),
+            "voices": list(i.voices),
+        }
+        for h in make_histories()
+        for kind, group in (("item", h.items), ("query", h.queries))
+        for i in group
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    return path
+
+
+@pytest.mark.finding("returning-person")
+def test_forgotten_person_does_not_return_with_an_import(place: ErasureWorld) -> None:
+    source = write_export(place)
+    before = {h.person: h for h in make_histories()}
+    done = place.forget(verify=True)
+    assert done.left == ()
+    assert ("suppression list", "suppressed.json", "") in list_effects(done, "added")
+    again = api.ImportRequest(source=source, out=place.folder / "again", task="reply")
+    report = api.import_data(again)
+    assert "1 people and 0 records" in report.notes[-1]
+    after = {h.person: h for h in read_dataset(place.folder / "again")}
+    # What the import writes is what `forget` left, and nothing else is missing.
+    assert after == {h.person: h for h in read_dataset(place.data)}
+    assert after[CRESS] == before[CRESS]
+    # A dataset that was imported elsewhere is refused for her, and for people who quote her.
+    away = place.folder.parent / "away" / "data"
+    api.import_data(api.ImportRequest(source=source, out=away, task="reply"))
+    summary = place.personalize(place.store, away)
+    assert (summary.forgotten, summary.trained) == ((ANN, BART), ())
+    # She comes back after she was taken off the list.
+    list_file = place.folder / "suppressed.json"
+    report = api.suppressed(api.SuppressedRequest(file=list_file, people=[ANN], remove=True))
+    assert (report.found, report.people) == ((ANN,), 0)
+    assert ANN in place.personalize(place.store, away).trained
+
+
+@pytest.mark.finding("returning-person")
+def test_forgotten_records_do_not_return_with_an_import(place: ErasureWorld) -> None:
+    source = write_export(place)
+    place.forget(records=[f"{ANN}-4"])
+    away = place.folder.parent / "away" / "data"
+    suppress = [place.folder / "suppressed.json"]
+    request = api.ImportRequest(source=source, out=away, task="reply", suppress=suppress)
+    assert "0 people and 1 records" in api.import_data(request).notes[-1]
+    assert {h.person: h for h in read_dataset(away)} == {
+        h.person: h for h in read_dataset(place.data)
+    }
+    api.import_data(api.ImportRequest(source=source, out=away, task="reply", overwrite=True))
+    assert ANN in place.personalize(place.store, away).forgotten
+
+
+@pytest.mark.finding("returning-person")
+def test_forget_without_suppression_writes_no_list(place: ErasureWorld) -> None:
+    place.forget(config=ForgetConfig(suppress=False))
+    assert not (place.folder / "suppressed.json").exists()

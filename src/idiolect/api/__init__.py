@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from idiolect.api.data import ProfileSummary, import_data, inspect_data, profile
-from idiolect.api.forgetting import forget
+from idiolect.api.forgetting import SuppressedReport, forget, forget_people, suppressed
 from idiolect.api.requests import (
     AdaptRequest,
     ConsentRequest,
@@ -24,6 +24,7 @@ from idiolect.api.requests import (
     PredictRequest,
     ProfileRequest,
     ScorecardRequest,
+    SuppressedRequest,
     UnlearnRequest,
 )
 from idiolect.api.serving import demo, evaluate, export, import_adapter, predict
@@ -87,6 +88,8 @@ __all__ = [
     "ShareConfig",
     "ShareRequest",
     "ShareSummary",
+    "SuppressedReport",
+    "SuppressedRequest",
     "UnlearnConfig",
     "UnlearnRequest",
     "UnlearnSummary",
@@ -100,6 +103,7 @@ __all__ = [
     "evaluate",
     "export",
     "forget",
+    "forget_people",
     "import_adapter",
     "import_data",
     "inspect_data",
@@ -111,6 +115,7 @@ __all__ = [
     "profile",
     "scorecard",
     "share",
+    "suppressed",
     "unlearn",
     "withdraw",
 ]

@@ -58,6 +58,7 @@ def import_data(request: ImportRequest) -> ImportReport:
     """
     from idiolect.importers.registry import import_histories
     from idiolect.importers.report import ImportOptions
+    from idiolect.importers.suppress import leave_out_forgotten
 
     options = ImportOptions(
         task=request.task or "",
@@ -72,6 +73,7 @@ def import_data(request: ImportRequest) -> ImportReport:
         raise UsageError("no output folder: set out to a dataset folder, or set dry_run")
     # Read everything before writing anything: a broken file leaves no dataset behind.
     imported = import_histories(request.source, format=request.format or "", options=options)
+    imported = leave_out_forgotten(imported, request.suppress, out)
     if not request.dry_run and out is not None:
         imported.write_to_folder(out, name=request.name or "", overwrite=request.overwrite)
     return imported.report

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
-from idiolect.api.requests import ForgetRequest
-from idiolect.errors import UsageError
+from idiolect.api.requests import ForgetRequest, SuppressedRequest
+from idiolect.errors import MissingError, UsageError
 from idiolect.events import Listener, null_listener
 
 if TYPE_CHECKING:
@@ -81,3 +82,113 @@ def forget(request: ForgetRequest, *, listener: Listener = null_listener) -> Rec
         negating = request.negating or UnlearnConfig()
         forgetting = ForgetDeletedRecords(**same, pairs_file=request.gone, unlearn_config=negating)
     return forgetting.run(verify=request.verify, dry_run=request.dry_run)
+
+
+def forget_people(
+    requests: Sequence[ForgetRequest], *, listener: Listener = null_listener
+) -> tuple[Receipt, ...]:
+    """Delete several people entirely, one after the other.
+
+    Before anything is changed, each person is looked for. If the process is killed, the same call
+    completes the work: people on the suppression list who are already gone are passed over.
+
+    Args:
+        requests: One request for each person, without ``records``, ``gone`` and ``receipt``.
+        listener: Receives progress events.
+
+    Returns:
+        One receipt for each person who was deleted, and with ``verify`` for all of them.
+
+    Raises:
+        UsageError: If a request is not for a whole person, or two are for the same one.
+        MissingError: If nothing is found of a person who was not forgotten before; nothing is
+            changed then. Without the suppression list (``suppress=False``), a person of whom
+            nothing is found is passed over, and only if that holds for all is it an error.
+
+    Example:
+        >>> people = ["ann", "ben"]
+        >>> forget_people([ForgetRequest(data=data, adapters=mine, person=p) for p in people])
+    """
+    people = [request.person for request in requests]
+    if len({*people}) < len(people):
+        raise UsageError(f"a person is named twice: {', '.join(people)}")
+    for request in requests:
+        if request.records or request.gone is not None or request.receipt is not None:
+            raise UsageError(
+                "records, pairs and a receipt file belong to one person: with --records, --gone "
+                "or --receipt, give --person once"
+            )
+    # Look for each of them first: a mistyped id must not be noticed halfway.
+    missing: dict[str, MissingError] = {}
+    for request in requests:
+        # Without the list, it cannot be told apart whether they were forgotten before.
+        uses_list = request.config is None or request.config.suppress
+        has_anything = _has_anything_of(request, missing)
+        if not has_anything and uses_list and not _is_suppressed(request):
+            raise missing[request.person]
+    if requests and len(missing) == len(requests) and not requests[0].verify:
+        raise missing[people[0]]
+    left = [r for r in requests if r.verify or r.person not in missing]
+    return tuple(forget(request, listener=listener) for request in left)
+
+
+def _has_anything_of(request: ForgetRequest, missing: dict[str, MissingError]) -> bool:
+    """Whether anything of the person is found; otherwise adds the error to ``missing``."""
+    from idiolect.erasure.forget import NothingFoundError
+
+    try:
+        forget(replace(request, dry_run=True, verify=False, on_erased=None))
+    except NothingFoundError as error:
+        missing[request.person] = error
+        return False
+    return True
+
+
+def _is_suppressed(request: ForgetRequest) -> bool:
+    """Whether a person is on the list beside the dataset, so that they were forgotten before."""
+    from idiolect.history.dataset import read_dataset
+    from idiolect.history.suppress import find_list_beside
+    from idiolect.privacy.suppression import SuppressionList
+
+    task = read_dataset(request.data).task
+    return SuppressionList(find_list_beside(request.data)).contains_person(request.person, task)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuppressedReport:
+    """The result of ``suppressed``."""
+
+    people: int
+    """Number of forgotten people on the list, afterwards."""
+    records: int
+    """Number of forgotten records of other people on the list, afterwards."""
+    found: tuple[str, ...]
+    """The requested people who are, or were before they were removed, on the list."""
+
+
+def suppressed(request: SuppressedRequest) -> SuppressedReport:
+    """Look people up in a suppression list, or take them off it.
+
+    Args:
+        request: The list, and the people.
+
+    Returns:
+        The size of the list, and which of the people it has or had.
+
+    Raises:
+        MissingError: If there is no such list.
+        IntegrityError: If the file is not a suppression list.
+
+    Example:
+        >>> suppressed(SuppressedRequest(file=Path("data/suppressed.json"))).people
+        1
+    """
+    from idiolect.privacy.suppression import SuppressionList
+
+    if not request.file.is_file():
+        raise MissingError(f"{request.file}: no such suppression list")
+    known = SuppressionList(request.file)
+    found = tuple(p for p in request.people if known.contains_any(p, request.task))
+    for person in found if request.remove else ():
+        known.remove_person(person, request.task)
+    return SuppressedReport(people=known.people_count, records=known.record_count, found=found)

@@ -47,6 +47,8 @@ class ImportRequest:
     """The split of a benchmark to read; all splits if ``None``."""
     name: str | None = None
     """Name of the dataset; the folder's name if ``None``."""
+    suppress: Sequence[Path] = ()
+    """Suppression lists that ``forget`` wrote; the one beside ``out`` is always used."""
     overwrite: bool = False
     """Replace an existing dataset in ``out``."""
     dry_run: bool = False
@@ -212,6 +214,20 @@ class ScorecardRequest:
     """Current location of the adapters' base model, if it has moved."""
     config: ScorecardConfig | None = None
     """The measurements to run; the defaults if ``None``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuppressedRequest:
+    """The arguments of ``suppressed``: a suppression list, and people to look up or take off."""
+
+    file: Path
+    """The list, as ``forget`` writes it."""
+    people: Sequence[str] = ()
+    """Ids to look up."""
+    task: str = ""
+    """The task of ids that are plain numbers."""
+    remove: bool = False
+    """Take these people off the list."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "unlearn": ("unlearn", "Remove knowledge from a base model or an adapter."),
     "scorecard": ("scorecard", "Measure whether unlearning worked, and what it cost."),
     "forget": ("forget", "Delete a person, or some of their records, everywhere."),
+    "suppressed": ("suppressed", "Show a suppression list, or take people off it."),
 }
 """Module and summary of each command, in the order of ``--help``.
 

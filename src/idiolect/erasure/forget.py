@@ -29,6 +29,7 @@ from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.history.erasure import DatasetErasure, list_effects, rewrite_dataset
 from idiolect.history.redact import Redaction
+from idiolect.history.suppress import find_list_beside
 from idiolect.models.erasure import BaseModelErasure
 from idiolect.pieces.erasure import RecipeErasure
 from idiolect.pieces.recipes.store import RecipeStore
@@ -36,6 +37,7 @@ from idiolect.privacy.erasure import ErasureEffect, ErasureHandler
 from idiolect.privacy.ledger import Ledger
 from idiolect.privacy.patterns import HashedPatterns
 from idiolect.privacy.scan import ScanResult, UnsearchedFile, scan_tree
+from idiolect.privacy.suppression import SuppressionList
 from idiolect.profiles.erasure import Profiles
 from idiolect.storage.files import hold_lock, stage_folder
 from idiolect.storage.tree import is_walked, require_no_outside_links
@@ -53,6 +55,10 @@ _HANDLERS: tuple[ErasureHandler, ...] = (
 )
 
 
+class NothingFoundError(MissingError):
+    """Nothing of the person was found: never stored, or already forgotten."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ForgetConfig:
     """How a person is forgotten."""
@@ -63,6 +69,9 @@ class ForgetConfig:
     keep_joint: bool = False
     """Whether records that belong to several people (a co-authored paper) stay in the other
     people's histories."""
+    suppress: bool = True
+    """Whether hashes of what is forgotten are added to the suppression lists beside the dataset and
+    the store, so that the next import leaves it out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +129,7 @@ class ForgetRequest:
                 found.request = replace(found.request, patterns=patterns)
             has_work = self._has_work(main, found)
             if not has_work and not verify:
-                raise MissingError(self._explain_nothing_found(main))
+                raise NothingFoundError(self._explain_nothing_found(main))
             act = self._preview_effects if dry_run else self._erase_everything
             effects = act(main, found) if has_work else []
         receipt = Receipt(
@@ -236,7 +245,8 @@ class ForgetRequest:
 
     def _erase_everything(self, main: Redaction, found: PersonInventory) -> list[ErasureEffect]:
         """Erase everything, in an order that a second run can finish after a crash."""
-        out: list[ErasureEffect] = []
+        # The lists come first: after a kill, nothing that was forgotten can be imported again.
+        out = self._suppress(main, is_dry_run=False)
         with self._stage_dataset(main) as dataset:
             # Receipts must name the dataset's final path, not its staging folder.
             staging = str(dataset.folder)
@@ -316,7 +326,8 @@ class ForgetRequest:
     def _preview_effects(self, main: Redaction, found: PersonInventory) -> list[ErasureEffect]:
         """List the effects of a real run. Whether other people's artifacts can be rebuilt is not
         tested."""
-        out = list_effects(main, self.data) if main.is_needed else []
+        out = self._suppress(main, is_dry_run=True)
+        out += list_effects(main, self.data) if main.is_needed else []
         out += [e for other in found.datasets for e in list_effects(other, other.dataset.folder)]
         out += [
             ErasureEffect(what="pieces", where=pool, outcome="removed", person=self.person)
@@ -331,6 +342,25 @@ class ForgetRequest:
             *WORK_IN_PROGRESS,
         )
         return out + self._find_effects(found, kinds)
+
+    def _suppress(self, main: Redaction, *, is_dry_run: bool) -> list[ErasureEffect]:
+        """Add what is forgotten to the lists beside the dataset and the store."""
+        contents = None if self._is_whole_person else main.removed_contents
+        if not self.config.suppress or (contents is not None and not contents):
+            return []
+        task, out = main.dataset.task, list[ErasureEffect]()
+        paths = (find_list_beside(self.data), find_list_beside(self.adapters))
+        for path in {path.resolve(): path for path in paths}.values():
+            known = SuppressionList(path)
+            if not known.would_add(self.person, task, contents):
+                continue
+            if not is_dry_run and contents is None:
+                known.add_person(self.person, task)
+            elif not is_dry_run and contents is not None:
+                known.add_records(self.person, task, contents)
+            why = "the next import leaves it out; it holds hashes only"
+            out.append(ErasureEffect(what="suppression list", where=path, outcome="added", why=why))
+        return out
 
     def _find_effects(
         self, found: PersonInventory, handlers: Sequence[ErasureHandler]

@@ -28,6 +28,7 @@ Outcome = Literal[
     "refused",
     "destroyed",
     "kept",
+    "added",
 ]
 """What happened to an artifact.
 
@@ -39,6 +40,7 @@ Outcome = Literal[
 - ``refused``: it remains unchanged, and using it is an error.
 - ``destroyed``: the link from the person to their pseudonym was destroyed.
 - ``kept``: it remains and stays usable.
+- ``added``: hashes of what is forgotten were added to it (a suppression list).
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,25 @@ def test_personalize_prints_summary(fake: ApiFaker) -> None:
         "wait": True,
         "config": api.PersonalConfig(),
     }
+
+
+@pytest.mark.finding("older-dataset")
+def test_personalize_fails_for_people_with_older_history(fake: ApiFaker) -> None:
+    called = fake("personalize", replace(DONE, older=("dee", "eve")))
+    result = run_cli("personalize", "data", "--store", "mine", code=1)
+    assert "kept: DATA is older" in result.stdout and "2 people: dee, eve" in result.stderr
+    assert "--allow-older" in result.stderr and pick(called, "allow_older") == {
+        "allow_older": False
+    }
+    fake("personalize", DONE)
+    run_cli("personalize", "data", "--store", "mine", "--allow-older")
+
+
+@pytest.mark.finding("returning-person")
+def test_personalize_fails_for_forgotten_people(fake: ApiFaker) -> None:
+    fake("personalize", replace(DONE, forgotten=("dee",)))
+    result = run_cli("personalize", "data", "--store", "mine", code=1)
+    assert "1 person: dee" in result.stderr and "idiolect suppressed" in result.stderr
 
 
 def test_personalize_passes_shard_and_ray_options(fake: ApiFaker) -> None:

@@ -162,7 +162,11 @@ def test_forget_takes_records_by_id_and_file(place: Path) -> None:
     )
     assert done["records"] == ["ann1", "ann3", "ann5", "ann7"]
     outcomes = {(e["what"], e["outcome"]): e["count"] for e in done["effects"]}
-    assert outcomes == {("records", "removed"): 4, ("adapter", "rebuilt"): 1}
+    assert outcomes == {
+        ("suppression list", "added"): 1,
+        ("records", "removed"): 4,
+        ("adapter", "rebuilt"): 1,
+    }
     assert inspect_data(place)["items"] == sum(PEOPLE.values()) - 4
     again = ["personalize", place / "data", "--store", place / "store", "--base", place / "base"]
     shown = run_cli(*again, "--no-gate", "--dtype", "float32", "--device", "cpu").stdout
@@ -236,3 +240,38 @@ def test_forget_names_broken_list_of_records(place: Path) -> None:
     (place / "ids.jsonl").write_text('{"no": 1}\n')
     message = forget(place, "--person", "annabel", "--records", place / "ids.jsonl", code=1).stderr
     assert "ids.jsonl: cannot read the list of records" in message
+
+
+@pytest.mark.finding("repeated-person")
+def test_forget_deletes_several_people_with_a_receipt_each(place: Path) -> None:
+    both = ("--person", "annabel", "--person", "bartholomew")
+    # A mistyped id is noticed before anything is changed.
+    message = forget(place, *both, "--person", "anabel", code=1).stderr
+    assert "nothing of 'anabel' found" in message and inspect_data(place)["people"] == 2
+    for option in (("--records", "ann1"), ("--receipt", place / "r.json")):
+        assert "--person is given 2 times" in forget(place, *both, *option, code=2).stderr
+    # One of them is already gone, as after an interruption.
+    forget(place, "--person", "annabel")
+    done = forget(place, *both, "--json")
+    assert [receipt["person"] for receipt in json.loads(done.stdout)] == ["bartholomew"]
+    assert "nothing to delete: annabel" in done.stderr
+    assert inspect_data(place)["people"] == 0
+
+
+@pytest.mark.finding("repeated-person")
+def test_forget_several_people_verifies_each(place: Path) -> None:
+    shown = forget(place, "--person", "annabel", "--person", "bartholomew", "--verify").stdout
+    assert shown.count("history removed") == 2
+    assert shown.count("nothing is left in any file") == 2
+
+
+@pytest.mark.finding("returning-person")
+def test_suppressed_shows_and_removes_people(place: Path) -> None:
+    forget(place, "--person", "annabel")
+    shown = run_cli("suppressed", place / "suppressed.json", "--person", "annabel").stdout
+    assert "on the list      annabel" in shown and "people           1" in shown
+    wrong = run_cli("suppressed", place / "suppressed.json", "--remove", code=2).stderr
+    assert "no person given" in wrong
+    gone = run_cli("suppressed", place / "suppressed.json", "--person", "annabel", "--remove")
+    assert "removed          annabel" in gone.stdout
+    assert "no such suppression list" in run_cli("suppressed", place / "x", code=1).stderr

@@ -27,6 +27,7 @@ from idiolect.cli.strict_command import StrictCommand
 from idiolect.errors import IntegrityError, MissingError, UsageError
 
 if TYPE_CHECKING:
+    from idiolect.api.requests import ForgetRequest
     from idiolect.erasure.receipt import Receipt
 
 MAX_ROWS = 60
@@ -38,7 +39,14 @@ MAX_NAMED_PLACES = 8
 @click.command("forget", cls=StrictCommand)
 @data_argument
 @click.argument("adapters", type=PATH_TYPE)
-@click.option("--person", required=True, metavar="ID", help="Id of the person.")
+@click.option(
+    "--person",
+    "people",
+    required=True,
+    multiple=True,
+    metavar="ID",
+    help="Id of the person. Repeatable, to delete several people entirely.",
+)
 @click.option(
     "--records",
     multiple=True,
@@ -78,6 +86,11 @@ MAX_NAMED_PLACES = 8
     help="Keep records shared with other people (co-authored papers) in their histories.",
 )
 @click.option(
+    "--no-suppress",
+    is_flag=True,
+    help="Write no hashes of what is forgotten to suppressed.json; an import can bring it back.",
+)
+@click.option(
     "--verify",
     is_flag=True,
     help="Search every byte of the folders afterwards; fail if anything is left or not searched.",
@@ -101,13 +114,14 @@ MAX_NAMED_PLACES = 8
 def forget_command(
     data: Path,
     adapters: Path,
-    person: str,
+    people: tuple[str, ...],
     records: tuple[str, ...],
     gone: Path | None,
     bound: float | None,
     within: tuple[Path, ...],
     no_rebuild: bool,
     keep_joint: bool,
+    no_suppress: bool,
     verify: bool,
     receipt_file: Path | None,
     dry_run: bool,
@@ -123,12 +137,20 @@ def forget_command(
     [removed]), profile, adapter and copies of it, work in progress, pieces in pools, recipe,
     exports, reports, and the link to their pseudonym in ledgers.
 
+    With several --person, these people are deleted one after the other, after each of them was
+    found. There is one receipt for each. After an interruption, the same command deletes the rest.
+
     With --records, the dataset is rewritten without these records, and the adapter is retrained
     from the base model on the remaining items: the same bytes as if the records had never existed.
 
     Artifacts of other people that depend on these words (adapters trained on redacted histories,
     base models adapted on the items, means, recipes with the pieces) are rebuilt, removed, or
     refused. No other artifacts change.
+
+    Hashes of what is forgotten are added to suppressed.json beside DATA and ADAPTERS: imports into
+    these folders leave the person or the records out, and `personalize` refuses them. The hashes
+    are slow and salted, but a short list of possible ids can be tried: keep the file private, or
+    use --no-suppress. `idiolect suppressed` takes a person off the list.
 
     The receipt lists what happened to each artifact; it names the person. With --verify, the
     command prints it first, and then searches every file in the folders for the id, for texts of 20
@@ -165,6 +187,11 @@ def forget_command(
     overrides = add_settings(overrides, {"retain_bound": bound})
     if gone is None and overrides != ConfigOverrides():
         raise UsageError("--bound, --seed, --config and --set require --gone FILE")
+    if len(people) > 1 and (records or gone is not None or receipt_file is not None):
+        raise UsageError(
+            "--records, --gone and --receipt belong to one person, but --person is given "
+            f"{len(people)} times: run the command once for each of them"
+        )
     erased: list[Receipt] = []
     stdout = sys.stdout
 
@@ -175,42 +202,50 @@ def forget_command(
             with redirect_stdout(stdout):
                 print_receipt(receipt)
 
+    def make_request(person: str) -> ForgetRequest:
+        return api.ForgetRequest(
+            data=data,
+            adapters=adapters,
+            person=person,
+            records=_collect_ids(records),
+            gone=gone,
+            within=within,
+            base=base,
+            profiles=profiles,
+            config=api.ForgetConfig(
+                rebuild=not no_rebuild, keep_joint=keep_joint, suppress=not no_suppress
+            ),
+            negating=overrides.build_config(api.UnlearnConfig) if gone is not None else None,
+            verify=verify,
+            receipt=receipt_file,
+            on_erased=show_erased,
+            dry_run=dry_run,
+        )
+
+    is_single = len(people) == 1
     try:
         with progress_listener() as listener:
-            receipt = api.forget(
-                api.ForgetRequest(
-                    data=data,
-                    adapters=adapters,
-                    person=person,
-                    records=_collect_ids(records),
-                    gone=gone,
-                    within=within,
-                    base=base,
-                    profiles=profiles,
-                    config=api.ForgetConfig(rebuild=not no_rebuild, keep_joint=keep_joint),
-                    negating=overrides.build_config(api.UnlearnConfig)
-                    if gone is not None
-                    else None,
-                    verify=verify,
-                    receipt=receipt_file,
-                    on_erased=show_erased,
-                    dry_run=dry_run,
-                ),
-                listener=listener,
+            receipts = (
+                (api.forget(make_request(people[0]), listener=listener),)
+                if is_single
+                else api.forget_people([*map(make_request, people)], listener=listener)
             )
     except BaseException:
         # JSON is one document, which is printed at the end: also if the search was interrupted.
         if erased and as_json:
-            print_json(erased[0])
+            print_json(erased[0] if is_single else erased)
         raise
     if as_json:
-        print_json(receipt)
-    elif receipt.verified:
-        print_verification(receipt)
-    else:
-        print_receipt(receipt)
-    if receipt.verified and not receipt.is_complete:
-        raise IntegrityError(_explain_remains(receipt))
+        print_json(receipts[0] if is_single else receipts)
+    for receipt in receipts if not as_json else ():
+        if receipt.verified:
+            print_verification(receipt)
+        else:
+            print_receipt(receipt)
+    if already := sorted({*people} - {receipt.person for receipt in receipts}):
+        click.echo(f"nothing found, so nothing to delete: {', '.join(already)}", err=True)
+    if remains := [_explain_remains(r) for r in receipts if r.verified and not r.is_complete]:
+        raise IntegrityError("; ".join(remains))
 
 
 def _explain_remains(receipt: Receipt) -> str:

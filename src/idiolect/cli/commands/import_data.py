@@ -44,6 +44,14 @@ FORMATS = "movielens, chitchat, perpcs, oppu, lamp, jsonl, chat"
     is_flag=True,
     help="For the other side of a chat: a machine wrote it, so no one has to agree.",
 )
+@click.option(
+    "--suppress",
+    multiple=True,
+    type=PATH_TYPE,
+    metavar="FILE",
+    help="List of forgotten people and records to leave out. Repeatable; suppressed.json beside "
+    "--out is always used.",
+)
 @click.option("--split", metavar="NAME", help="For LaMP: the split to read, e.g. train or dev.")
 @click.option("--name", metavar="NAME", help="Name of the dataset.  [default: the folder's name]")
 @click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
@@ -58,6 +66,7 @@ def import_data_command(
     person_role: str | None,
     consent_of_person: str | None,
     machine_text: bool,
+    suppress: tuple[Path, ...],
     split: str | None,
     name: str | None,
     overwrite: bool,
@@ -97,6 +106,7 @@ def import_data_command(
         person_role=person_role,
         consent_of_person=_read_statement(consent_of_person),
         machine_text=machine_text,
+        suppress=suppress,
         split=split,
         name=name,
         overwrite=overwrite,

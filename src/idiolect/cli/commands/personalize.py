@@ -194,6 +194,13 @@ def personalize_command(
         print_json(summary)
     else:
         print_pairs(summarize_training(summary))
+    # The others are trained; these people are not, which is a failure to be named.
+    if summary.forgotten:
+        raise MismatchError(
+            f"{data}: holds what was forgotten, so {format_people(summary.forgotten)} cannot be "
+            "trained; import the data again, which leaves it out, or take a person off the list: "
+            "idiolect suppressed"
+        )
     # The others are trained; these people keep their adapters, which is a failure to be named.
     if summary.older:
         raise MismatchError(
@@ -216,6 +223,8 @@ def summarize_training(summary: PersonalSummary) -> dict[str, str]:
         facts["base: adapter did not help"] = format_people(summary.gated_off)
     if summary.older:
         facts["kept: DATA is older"] = format_people(summary.older)
+    if summary.forgotten:
+        facts["refused: forgotten"] = format_people(summary.forgotten)
     facts["items"] = f"{summary.items:,} trained on"
     if summary.unusable_items:
         facts["items"] += f", {summary.unusable_items:,} skipped (no answer, or too long)"

@@ -80,8 +80,11 @@ class Personalizer:
                 tally.unchanged.append(history.person)
                 tally.record(self.planner.find_record(history.person))
                 continue
+            if self.planner.is_forgotten(history):
+                tally.refuse(history.person, tally.forgotten)
+                continue
             if self.planner.is_older(planned):
-                tally.refuse_older(history.person)
+                tally.refuse(history.person, tally.older)
                 continue
             tally.unusable_items += planned.unusable_items
             if (

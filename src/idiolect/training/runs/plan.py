@@ -17,8 +17,10 @@ from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.config import compute_fingerprint, to_plain
 from idiolect.errors import UsageError
 from idiolect.history.history import History
+from idiolect.history.suppress import contains_forgotten
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
+from idiolect.privacy.suppression import SuppressionList
 from idiolect.profiles.profile import Profile
 from idiolect.prompts.context import ContextConfig, PersonContext
 from idiolect.prompts.render import Example, PromptConfig, PromptRenderer
@@ -143,6 +145,8 @@ class RunContext:
     basis: AdapterBasis | None = None
     """The directions of private training (``config.private``)."""
     mode: Mode = "afresh"
+    suppressions: Sequence[SuppressionList] = ()
+    """Lists of forgotten people and records, which are not trained on."""
     allow_older: bool = True
     """Whether a history that is older than the one of the current adapter replaces it."""
 
@@ -210,6 +214,11 @@ class Planner:
             sharers=sharers,
             unusable_items=examples.count(None),
         )
+
+    def is_forgotten(self, history: History) -> bool:
+        """Whether a history holds anything that is on a suppression list."""
+        lists = self.context.suppressions
+        return bool(lists) and contains_forgotten(history, self.context.task.name, lists)
 
     def is_older(self, planned: PersonPlan) -> bool:
         """Whether the person's current adapter was made from a longer or newer history.

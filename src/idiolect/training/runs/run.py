@@ -16,6 +16,7 @@ from idiolect.config import to_plain
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.events import Listener, Message, null_listener, tee
 from idiolect.history.dataset import Dataset, read_dataset
+from idiolect.history.suppress import find_list_beside, open_lists
 from idiolect.models.base import Base, load_base
 from idiolect.models.cpu.shape_caches import limit_onednn_shape_caches
 from idiolect.models.encoder import MiniLM
@@ -116,6 +117,7 @@ class PersonalizeRun:
         # Stage 2: load what all people share.
         folder = request.profiles
         profiles = load_profiles(folder, task=task.name) if folder else {}
+        lists = open_lists([find_list_beside(request.data), find_list_beside(request.store)])
         base = load_base(request.base, dtype=config.dtype, device=config.device)
         self.context = RunContext(
             base=base,
@@ -127,6 +129,7 @@ class PersonalizeRun:
             basis=self._load_basis(base),
             encoder=MiniLM() if config.context.retrieval == "dense" else None,
             mode=request.mode,
+            suppressions=lists,
             allow_older=request.allow_older,
         )
 

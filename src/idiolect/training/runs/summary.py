@@ -22,6 +22,8 @@ class PersonalSummary:
     """Too few usable items; the base serves them."""
     older: tuple[str, ...] = ()
     """Not trained: their current adapter was made from a longer or newer history."""
+    forgotten: tuple[str, ...] = ()
+    """Not trained: their history holds people or records that were forgotten."""
     unusable_items: int = 0
     """Items left out: no answer, or too long for the prompt."""
     items: int = 0
@@ -41,6 +43,7 @@ class RunCounter:
     gated: list[str] = field(default_factory=list)
     too_few: list[str] = field(default_factory=list)
     older: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
     people_done: int = 0
     unusable_items: int = 0
     items: int = 0
@@ -58,10 +61,10 @@ class RunCounter:
         if record is not None and record.privacy is not None:
             self.privacy[record.person] = record.privacy
 
-    def refuse_older(self, person: str) -> None:
-        """Count a person as done whose adapter stays, because the history is older."""
+    def refuse(self, person: str, group: list[str]) -> None:
+        """Count a person as done who is not trained; ``group`` is the list for the reason."""
         self.people_done += 1
-        self.older.append(person)
+        group.append(person)
 
     def build_summary(self) -> PersonalSummary:
         """Return the counts as a summary."""
@@ -71,6 +74,7 @@ class RunCounter:
             gated_off=tuple(sorted(self.gated)),
             too_few=tuple(sorted(self.too_few)),
             older=tuple(sorted(self.older)),
+            forgotten=tuple(sorted(self.forgotten)),
             unusable_items=self.unusable_items,
             items=self.items,
             tokens=self.tokens,
@@ -87,6 +91,7 @@ def merge_summaries(summaries: Sequence[PersonalSummary], *, seconds: float) -> 
         gated_off=_merge_people(s.gated_off for s in summaries),
         too_few=_merge_people(s.too_few for s in summaries),
         older=_merge_people(s.older for s in summaries),
+        forgotten=_merge_people(s.forgotten for s in summaries),
         unusable_items=sum(s.unusable_items for s in summaries),
         items=sum(s.items for s in summaries),
         tokens=sum(s.tokens for s in summaries),
