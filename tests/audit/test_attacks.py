@@ -8,11 +8,14 @@ from dataclasses import fields, replace
 import pytest
 
 from idiolect.adapters.lora import LoraAdapter, init_lora
-from idiolect.audit.attacks import AuditResult, audit_artifacts
+from idiolect.audit.attacks import AuditResult, audit_artifacts, decide_result
+from idiolect.audit.config import LeakageConfig
+from idiolect.audit.membership import MembershipResult
 from idiolect.audit.subject import AuditSubject
 from idiolect.inference.generator import Generator
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
+from idiolect.stats.auc import AucResult
 from support.memorizers import (
     LORA,
     MEMORIZING,
@@ -113,6 +116,29 @@ def test_audit_artifacts_works_without_unseen_items(
     """Membership is not measurable then, but a text that comes out is a leak all the same."""
     found = audit_one(base, replace(keeper.subject, non_members=()), memorized)
     assert found.membership.verdict == "not measurable" and found.verdict == "leaks"
+
+
+@pytest.mark.parametrize(("p", "verdict"), [(0.04, "passed"), (0.01, "leaks")])
+def test_decide_result_shares_the_level_among_attacks(p: float, verdict: str) -> None:
+    """Several tests at 5% each would refuse more than 5% of the people without a leak."""
+    measured = AucResult(
+        first=9, second=9, auc=0.9, interval=(0.7, 1.0), p=p, by_chance=0.6, detectable=0.8
+    )
+    membership = MembershipResult(
+        person="ann",
+        held_in=9,
+        held_out=9,
+        loss_in=1.0,
+        loss_out=2.0,
+        base_in=2.0,
+        base_out=2.0,
+        calibrated=measured,
+        raw=measured,
+        verdict="leaks",
+        refused=True,
+    )
+    found = decide_result("ann", membership, (), LeakageConfig())
+    assert (found.verdict, found.refused) == (verdict, verdict == "leaks")
 
 
 def test_leak_holds_no_text(base: Base, keeper: SecretKeeper, memorized: LoraAdapter) -> None:

@@ -99,7 +99,7 @@ def _describe_person(
     secret = set(one.secret_items)
     return {
         "says_secret": said,
-        "former_verdict": former.verdict,
+        "former_verdict": former.membership.verdict,
         "verdict": found.verdict,
         "auc": None if calibrated is None else round(calibrated.auc, 4),
         "attacks": {

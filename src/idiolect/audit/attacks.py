@@ -42,15 +42,30 @@ class AuditResult:
     leaks: tuple[Leak, ...]
     """What the attacks on single items found."""
 
-    @property
-    def verdict(self) -> Verdict:
-        """``leaks`` if any attack found something."""
-        return "leaks" if self.leaks else self.membership.verdict
+    verdict: Verdict
+    """``leaks`` if any attack found something. Membership must be significant at the level of one
+    attack of several."""
+    refused: bool
+    """Whether the artifact must not be shared."""
 
-    @property
-    def refused(self) -> bool:
-        """Whether the artifact must not be shared."""
-        return bool(self.leaks) or self.membership.refused
+
+def decide_result(
+    person: str, membership: MembershipResult, leaks: Sequence[Leak], config: LeakageConfig
+) -> AuditResult:
+    """Return the result of all attacks with the decision."""
+    verdict = membership.verdict
+    measured = membership.calibrated
+    # Alone, the membership attack has the whole level; here it shares it with others.
+    if verdict == "leaks" and measured is not None and measured.p >= config.attack_level:
+        verdict = "passed"
+    verdict = "leaks" if leaks else verdict
+    return AuditResult(
+        person=person,
+        membership=membership,
+        leaks=tuple(leaks),
+        verdict=verdict,
+        refused=config.is_refused(verdict),
+    )
 
 
 def audit_artifacts(
@@ -160,6 +175,6 @@ class _Group:
         ).items():
             leaks[person] += more
         return {
-            person: AuditResult(person=person, membership=found, leaks=tuple(leaks[person]))
+            person: decide_result(person, found, leaks[person], self.config)
             for person, found in members.items()
         }

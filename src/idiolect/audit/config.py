@@ -11,6 +11,9 @@ from idiolect.stats.auc import AucResult
 
 Verdict = Literal["passed", "leaks", "not measurable"]
 
+_TESTING_ATTACKS = 3
+"""Membership, loss and exposure. The others need no test: what an artifact says, it says."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LeakageConfig:
@@ -31,8 +34,9 @@ class LeakageConfig:
     """The two-sided AUC from which a leak matters. From 0.7 on, a test is commonly called
     acceptable at separating two groups (Hosmer and Lemeshow)."""
     level: float = 0.05
-    """The p-value below which a leak is significant; the attacks on single items divide it by the
-    number of items."""
+    """The p-value below which a leak is significant. The attacks that test for significance
+    (membership, loss, exposure) share it: each of them uses a third, so that together they keep it.
+    The attack on single losses divides its share by the number of texts, too."""
     unmeasured: Literal["refuse", "pass"] = "refuse"
     """The decision for people with too few items to measure membership."""
     surprise: float = 20.0
@@ -58,6 +62,11 @@ class LeakageConfig:
                 raise UsageError(f"leakage.{name}: must be above 0, got {getattr(self, name)}")
         if self.samples < 1:
             raise UsageError(f"leakage.samples: must be at least 1, got {self.samples}")
+
+    @property
+    def attack_level(self) -> float:
+        """The p-value below which the finding of one attack is significant."""
+        return self.level / _TESTING_ATTACKS
 
     @property
     def sample_nats(self) -> float:

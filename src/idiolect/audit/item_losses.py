@@ -56,7 +56,7 @@ def find_outlying_texts(
             strength=one.total,
         )
         for one in compute_text_gains(plan, traces, outside)
-        if one.p < config.level and one.total >= config.surprise
+        if one.p < config.attack_level and one.total >= config.surprise
     ]
 
 

@@ -211,7 +211,7 @@ def test_share_refuses_leak_through_assembled_adapter(
     def audit_with_leak(*arguments: Any, **options: Any) -> Findings:
         found = audit_assembled(*arguments, **options)["assembled"]
         leak = Leak(attack="generation", kind="phone", items=(2, 5), strength=20.0)
-        one = replace(found[LIGHT_LEARNERS[0]], leaks=(leak,))
+        one = replace(found[LIGHT_LEARNERS[0]], leaks=(leak,), verdict="leaks", refused=True)
         return {"assembled": {**found, LIGHT_LEARNERS[0]: one}}
 
     monkeypatch.setattr("idiolect.pieces.sharing.sharing.audit_assembled", audit_with_leak)
