@@ -162,7 +162,7 @@ def test_serve_notes_that_no_proxy_is_named(
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "")
     monkeypatch.setenv("IDIOLECT_HOSTS", hosts)
     monkeypatch.setenv("IDIOLECT_PROXY", proxy)
-    monkeypatch.setattr(run, "prepare_site", lambda moderators: None)
+    monkeypatch.setattr(run, "prepare_site", lambda *names: None)
     monkeypatch.setattr(run, "_run_uvicorn", lambda listening, workers: None)
     monkeypatch.setattr(run.os, "umask", lambda mode: None)
     for block in ("_close_database", "_run_worker"):
