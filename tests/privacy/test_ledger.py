@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from idiolect.errors import IntegrityError
+from idiolect.privacy import ledger as ledger_module
+from idiolect.privacy.consent import grant_consent, list_consents, revoke_consent
 from idiolect.privacy.ledger import Ledger
+from idiolect.storage.files import write_json
 
 
 def make_ledger(folder: Path) -> Ledger:
@@ -62,25 +65,111 @@ def test_read_entries_detects_edited_removed_and_moved_lines(tmp_path: Path) -> 
         path.write_bytes(edited)
         with pytest.raises(IntegrityError, match=r"events\.jsonl:[12]"):
             ledger.read_entries()
-    path.write_bytes(one + b"{}\n")
-    with pytest.raises(IntegrityError, match="the last line"):
+    path.write_bytes(one + two[:-4] + b'x"}\n' + three)
+    with pytest.raises(IntegrityError, match="last line was changed"):
         ledger.record_event("shared", ["bob"])
     path.write_bytes(whole)
     assert len(ledger.read_entries()) == 3
 
 
-def test_record_event_recovers_from_partial_last_line(tmp_path: Path) -> None:
+@pytest.mark.finding("cut-ledger")
+def test_ledger_cut_anywhere_is_healed_or_refused(tmp_path: Path) -> None:
+    """Cut at every byte: either all events are there, or reading and writing fail."""
     ledger = make_ledger(tmp_path)
     path = tmp_path / "events.jsonl"
-    whole = path.read_bytes()
-    ends = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
-    # Cut the file at every byte, as a killed process might leave it.
+    whole, events = path.read_bytes(), ledger.read_entries()
+    latest = whole.rindex(b"\n", 0, -1) + 1
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
-        kept = sum(end <= cut for end in ends)
-        assert len(ledger.read_entries()) == kept
-        ledger.record_event("withdrew", ["bob"])
-        assert [e.event for e in ledger.read_entries()][kept:] == ["withdrew"]
+        if cut >= latest:
+            # The line of the latest call is in the other file, too.
+            assert ledger.read_entries() == events
+            continue
+        for use in (ledger.read_entries, lambda: ledger.record_event("shared", ["ann"])):
+            with pytest.raises(IntegrityError, match=r"events\.jsonl.* was cut off.*copy"):
+                use()
+        assert path.read_bytes() == whole[:cut]
+    # The next event completes the file.
+    path.write_bytes(whole[: latest + 5])
+    ledger.record_event("withdrew", ["bob"])
+    assert path.read_bytes().startswith(whole)
+    assert ledger.read_entries()[:-1] == events
+
+
+@pytest.mark.finding("cut-ledger")
+@pytest.mark.parametrize("later", [0, 1, 3])
+def test_revoked_consent_stays_revoked_after_any_cut(tmp_path: Path, later: int) -> None:
+    ledger = Ledger(tmp_path)
+    grant_consent(ledger, ["ann"], "pieces")
+    revoke_consent(ledger, ["ann"], "pieces")
+    for _ in range(later):
+        ledger.record_event("trained", ["bob"])
+    path = tmp_path / "events.jsonl"
+    whole = path.read_bytes()
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        try:
+            consents = list_consents(ledger)
+        except IntegrityError:
+            continue
+        assert not any(consent.valid for consent in consents)
+
+
+@pytest.mark.finding("cut-ledger")
+@pytest.mark.parametrize("change", ["older", "edited", "missing"])
+def test_ledger_refuses_changed_end_but_forgets(tmp_path: Path, change: str) -> None:
+    ledger = make_ledger(tmp_path)
+    path = tmp_path / "end.json"
+    older = path.read_bytes()
+    ledger.record_event("revoked", ["ann"])
+    newer = path.read_bytes()
+    if change == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(older if change == "older" else newer.replace(b"revoked", b"granted"))
+    with pytest.raises(IntegrityError, match=r"changed after|end\.json: is missing"):
+        ledger.read_entries()
+    with pytest.raises(IntegrityError, match=r"changed after|end\.json: is missing"):
+        ledger.record_event("shared", ["ann"])
+    # The link to a person can still be destroyed.
+    assert ledger.forget_person("ann")
+    path.write_bytes(newer)
+    assert ledger.read_entries_of("ann") == () and len(ledger.read_entries()) == 4
+
+
+@pytest.mark.finding("cut-ledger")
+@pytest.mark.parametrize("kill_at", ["end.json", "events.jsonl"])
+def test_killed_record_event_counts_once_its_end_is_written(
+    tmp_path: Path, kill_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the end is written there is no event; after it there is, and nothing is lost
+    or refused."""
+    ledger = make_ledger(tmp_path)
+    before = ledger.read_entries()
+
+    def die(path: Path, content: object) -> None:
+        if kill_at != "end.json":
+            write_json(path, content)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger_module, "write_json", die)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.record_event("revoked", ["ann"])
+    events = [entry.event for entry in ledger.read_entries()[len(before) :]]
+    assert events == ([] if kill_at == "end.json" else ["revoked"])
+    ledger.record_event("trained", ["bob"])
+    assert ledger.read_entries()[-1].event == "trained"
+
+
+def test_record_event_order_does_not_depend_on_names(tmp_path: Path) -> None:
+    """The order of people's pseudonyms is not that of their names, nor that of the call."""
+    ledger = Ledger(tmp_path)
+    people = [f"p{n:02d}" for n in range(40)]
+    ledger.record_event("trained", people)
+    order = [entry.who for entry in ledger.read_entries()]
+    by_name = [ledger.read_entries_of(person)[0].who for person in people]
+    assert order == sorted(order) != by_name
 
 
 def test_record_event_from_two_processes_loses_nothing(tmp_path: Path) -> None:
@@ -109,6 +198,6 @@ def test_record_event_appends_many_events(tmp_path: Path) -> None:
 def test_record_event_does_not_truncate_foreign_file(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"x" * 200_000)
-    with pytest.raises(IntegrityError, match="has no lines"):
+    with pytest.raises(IntegrityError, match=r"end\.json: is missing"):
         Ledger(tmp_path).record_event("trained", ["ann"])
     assert path.stat().st_size == 200_000

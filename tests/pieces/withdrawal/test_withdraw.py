@@ -158,8 +158,8 @@ def find_traces(place: PiecesWorld, wanted: list[bytes]) -> set[str]:
     return out
 
 
-LEDGER = {"sharing/ledger/events.jsonl"}
-"""The only file that keeps the pseudonym: see ``pieces.withdrawal.withdraw``."""
+LEDGER = {"sharing/ledger/events.jsonl", "sharing/ledger/end.json"}
+"""The only files that keep the pseudonym: see ``pieces.withdrawal.withdraw``."""
 
 
 def withdraw(place: PiecesWorld, **options: Any) -> Any:
