@@ -74,6 +74,8 @@ def share(request: ShareRequest, *, listener: Listener = null_listener) -> Share
 
     The sharers are the people in ``people``, or a selection of the people with a valid consent to
     the scope ``pieces``. The pool contains only numbers, under a random pseudonym for each sharer.
+    Those who have other texts of a person can often tell which pieces are theirs: in a test, 6 of
+    12 people were found with 8 messages of each (by chance: 1).
 
     Two audits run first. The leakage audit refuses a person whose pieces reveal which items they
     were trained on, or say texts, numbers, addresses or names of the person, unless

@@ -15,11 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.store import store as store_module
 from idiolect.adapters.store.store import AdapterRecord, AdapterStore, load_adapters
 from idiolect.errors import BusyError, IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
+from idiolect.storage import verified
 from idiolect.storage.files import write_json
+from support.changed_files import change_in_place
 from support.store_writer import hold_and_write
 from support.tiny_people import LORA, random_adapter, to_tensor_bytes
 
@@ -173,6 +176,70 @@ def test_get_adapter_detects_missing_or_truncated_shard(store: AdapterStore) -> 
     with pytest.raises(IntegrityError, match=r"000001\.safetensors"):
         AdapterStore.open(store.folder).get_adapter("bob")
     assert AdapterStore.open(store.folder).get_adapter("ann") is not None
+
+
+@pytest.mark.finding("changed-store")
+@pytest.mark.parametrize("keeps_at_once", [True, False])
+def test_open_store_serves_no_tensors_changed_after_first_look(
+    store: AdapterStore, monkeypatch: pytest.MonkeyPatch, keeps_at_once: bool
+) -> None:
+    if keeps_at_once:
+        monkeypatch.setattr(verified, "_SETTLED_NANOSECONDS", 0)
+    opened = AdapterStore.open(store.folder)
+    assert opened.get_adapter("bob") is not None
+    path = store.folder / "shards" / "000001.safetensors"
+    change_in_place(path)
+    with pytest.raises(IntegrityError, match=r"000001\.safetensors: missing or changed"):
+        opened.get_adapter("bob")
+    change_in_place(path)
+    assert opened.get_adapter("bob") is not None
+
+
+@pytest.mark.finding("changed-store")
+@pytest.mark.parametrize("keeps_at_once", [True, False])
+def test_open_store_does_not_know_people_whom_another_process_forgot(
+    store: AdapterStore,
+    adapters: list[LoraAdapter],
+    monkeypatch: pytest.MonkeyPatch,
+    keeps_at_once: bool,
+) -> None:
+    """Also if the number of the removed shard is used again, for another person."""
+    if keeps_at_once:
+        monkeypatch.setattr(verified, "_SETTLED_NANOSECONDS", 0)
+    opened = AdapterStore.open(store.folder)
+    assert opened.get_adapter("ann") is not None
+    other = AdapterStore.open(store.folder)
+    with other.lock_for_writing():
+        other.compact(["ann", "cy"])
+    for person in ("ann", "cy"):
+        assert (opened.get_record(person), opened.get_adapter(person)) == (None, None)
+        assert not opened.mentions_person(person)
+    assert opened.people == ("bob",) and opened.get_adapter("bob") is not None
+    with other.lock_for_writing():
+        other.compact(["bob"])
+        other.add([(make_record("dan"), adapters[3])])
+    assert "000001.safetensors" in list_shards(store)
+    assert opened.get_adapter("bob") is None
+    assert to_tensor_bytes(opened.get_adapter("dan")) == to_tensor_bytes(adapters[3])
+
+
+@pytest.mark.finding("changed-store")
+def test_get_adapter_reads_new_shard_if_another_process_replaces_it_meanwhile(
+    store: AdapterStore, adapters: list[LoraAdapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = AdapterStore.open(store.folder)
+    other = AdapterStore.open(store.folder)
+    read_row = store_module.read_adapter_row
+
+    def compact_first(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(store_module, "read_adapter_row", read_row)
+        with other.lock_for_writing():
+            other.compact(["ann"])
+        return read_row(*arguments, **options)
+
+    monkeypatch.setattr(store_module, "read_adapter_row", compact_first)
+    assert to_tensor_bytes(opened.get_adapter("bob")) == to_tensor_bytes(adapters[1])
+    assert opened.get_record("ann") is None
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "model.safetensors", "x.json", "1.json"])

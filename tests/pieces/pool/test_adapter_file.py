@@ -10,6 +10,7 @@ import torch
 from idiolect.errors import IntegrityError
 from idiolect.pieces.pool import adapter_file as files
 from idiolect.pieces.pool.adapter_file import AdapterFiles, Pair, get_adapter_path, write_pieces
+from idiolect.storage import verified
 
 NAMES = [f"{n:016x}" for n in range(4)]
 
@@ -32,6 +33,7 @@ def test_adapter_files_keeps_recent_files_open(
     tmp_path: Path, sums: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "MAX_OPEN_FILES", 2)
+    monkeypatch.setattr(verified, "_SETTLED_NANOSECONDS", 0)
     opened: list[str] = []
     real = files.safe_open
     monkeypatch.setattr(

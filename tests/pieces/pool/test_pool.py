@@ -20,9 +20,17 @@ from hypothesis import strategies as st
 from idiolect.errors import BusyError, IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
-from idiolect.pieces.pool.contribution import Contribution, choose_shared_modules, make_pseudonym
+from idiolect.pieces.pool import pool as pool_module
+from idiolect.pieces.pool.contribution import (
+    Contribution,
+    choose_shared_modules,
+    make_pseudonym,
+    round_figures,
+)
 from idiolect.pieces.pool.pool import Pool
+from idiolect.storage import verified
 from idiolect.storage.files import is_working_file, read_json, write_json
+from support.changed_files import change_in_place
 from support.killed_pool import write_pool_and_die
 from support.sharers import LORA, create_empty_pool, make_contribution, make_sharer_id
 from support.tiny_people import to_tensor_bytes
@@ -283,9 +291,43 @@ def test_pool_reader_detects_concurrent_withdrawal(pool: Pool) -> None:
         pool.remove_sharers([make_sharer_id(2)])
     with pytest.raises(IntegrityError, match="a gate changed while the pool was open"):
         reader.load_gates(pool.sites[0])
-    with pytest.raises(IntegrityError, match="missing or changed"):
+    with pytest.raises(IntegrityError, match="changed while the pool was open"):
         reader.load_pieces(make_sharer_id(2))
     assert reader.load_pieces(make_sharer_id(0))
+    # Reading the records again makes the pool usable, without that sharer.
+    reader.refresh_sharers()
+    assert make_sharer_id(2) not in reader.sharers and len(reader.load_gates(pool.sites[0])) == 4
+    with pytest.raises(MissingError, match="no sharer"):
+        reader.load_pieces(make_sharer_id(2))
+
+
+@pytest.mark.finding("changed-store")
+@pytest.mark.parametrize("keeps_at_once", [True, False])
+def test_open_pool_serves_nothing_changed_after_first_look(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, keeps_at_once: bool
+) -> None:
+    if keeps_at_once:
+        monkeypatch.setattr(verified, "_SETTLED_NANOSECONDS", 0)
+    monkeypatch.setattr(pool_module, "MAX_CACHE_BYTES", 0)
+    reader, sharer = Pool.open(pool.folder), make_sharer_id(0)
+    pieces, gates = reader.load_pieces(sharer), reader.load_gates(pool.sites[0])
+    kept = {path: (a.clone(), b.clone()) for path, (a, b) in pieces.items()}
+    for path, use in (
+        (pool.folder / "pieces" / f"{sharer}.safetensors", lambda: reader.load_pieces(sharer)),
+        (
+            pool.folder / "segments" / "000001.safetensors",
+            lambda: reader.load_gates(pool.sites[0]),
+        ),
+    ):
+        change_in_place(path)
+        with pytest.raises(IntegrityError, match=f"{path.name}.*changed after it was written|gate"):
+            use()
+        # What was read before does not change with the file.
+        for site, pair in kept.items():
+            assert all(torch.equal(x, y) for x, y in zip(pair, pieces[site], strict=True))
+        change_in_place(path)
+        use()
+    assert torch.equal(reader.load_gates(pool.sites[0]), gates)
 
 
 def test_lock_for_writing_excludes_other_writers(pool: Pool) -> None:
@@ -468,6 +510,36 @@ def test_add_sharers_rejects_unfit_contributions(pool: Pool, base: Base) -> None
     check_refused(pool, base, MismatchError, "use another pool", adapter=other)
 
 
+@pytest.mark.finding("pool-pseudonyms")
+def test_add_sharers_keeps_random_order_and_rounded_numbers(base: Base, tmp_path: Path) -> None:
+    about = {
+        "items": 37,
+        "steps": 148,
+        "small": 3,
+        "flag": 1,
+        "none": 0,
+        "loss": 1.23456,
+        "p": 0.0317,
+    }
+    pool = create_empty_pool(tmp_path / "pool", base)
+    entries = [replace(make_contribution(pool, base, n), about=about) for n in (2, 0, 1)]
+    with pool.lock_for_writing():
+        pool.add_sharers(entries)
+    assert pool.sharers == tuple(sorted(entry.sharer for entry in entries))
+    rounded = {"items": 50, "steps": 100, "small": 2, "flag": 1, "none": 0}
+    rounded |= {"loss": 1.2, "p": 0.032}
+    for found in (pool, Pool.open(pool.folder)):
+        assert all(found.get_record(entry.sharer).about == rounded for entry in entries)
+        assert all(is_intact(found, base, number) for number in range(3))
+
+
+@given(count=st.integers(-(10**6), 10**6))
+def test_round_figures_keeps_few_counts_apart(count: int) -> None:
+    (found,) = round_figures({"count": count}).values()
+    assert abs(found) in {0, *(step * 10**power for step in (1, 2, 5) for power in range(7))}
+    assert abs(found - count) <= 0.43 * abs(count) and round_figures({"c": found}) == {"c": found}
+
+
 def test_pool_open_reads_thousand_sharers_lazily(base: Base, tmp_path: Path) -> None:
     lora = replace(LORA, targets=("q_proj",))
     pool = create_empty_pool(tmp_path / "pool", base, lora)
@@ -554,7 +626,7 @@ def test_choose_shared_modules_differs_by_sharer_and_seed() -> None:
 def test_pool_survives_any_sequence_of_changes(
     base: Base, tmp_path_factory: pytest.TempPathFactory, steps: list[list[int] | int]
 ) -> None:
-    """Groups join, single sharers leave, some join again."""
+    """Groups join, in the order of their pseudonyms, single sharers leave, some join again."""
     pool = create_empty_pool(tmp_path_factory.mktemp("p") / "pool", base)
     expected: list[int] = []
     with pool.lock_for_writing():
@@ -562,7 +634,7 @@ def test_pool_survives_any_sequence_of_changes(
             if isinstance(step, list):
                 new = [n for n in step if n not in expected]
                 pool.add_sharers([make_contribution(pool, base, n) for n in new])
-                expected += new
+                expected += sorted(new)
             elif step in expected:
                 pool.remove_sharers([make_sharer_id(step)])
                 expected.remove(step)

@@ -18,8 +18,10 @@ from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.recipe import build_adapter
+from idiolect.pieces.recipes.sources import open_source
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.storage.manifest import Manifest
+from support.changed_files import change_in_place
 from support.pieces_world import (
     ASKED,
     PiecesWorld,
@@ -191,6 +193,33 @@ def test_source_rejects_changed_or_other_files(place: PiecesWorld, tmp_path: Pat
         api.predict(api.PredictRequest(store=place.recipes, person="ann", text=ASKED))
     with pytest.raises(MissingError, match=r"no adapter store there; .* idiolect personalize"):
         api.predict(api.PredictRequest(store=place.folder, person="ann", text=ASKED))
+
+
+@pytest.mark.finding("changed-store")
+def test_open_recipes_follow_withdrawal_and_forgetting_in_other_process(
+    place: PiecesWorld,
+) -> None:
+    source = open_source(place.recipes)
+    assert source.get_adapter("ann") is not None
+    sharers = load_recipe(place, "ann").sharers
+    other, pool = RecipeStore.open(place.recipes), Pool.open(place.pool)
+    with pool.lock_for_writing():
+        pool.remove_sharers(sharers[:1])
+    with pytest.raises(MismatchError, match="make it again: idiolect assemble"):
+        source.get_adapter("ann")
+    with other.lock_for_writing():
+        other.compact(["ann"])
+    assert (source.get_record("ann"), source.get_adapter("ann")) == (None, None)
+    assert "ann" not in source.people
+
+
+@pytest.mark.finding("changed-store")
+def test_open_recipes_serve_no_recipe_changed_after_first_look(place: PiecesWorld) -> None:
+    recipes = RecipeStore.open(place.recipes)
+    assert recipes.load_recipe("ann") is not None
+    change_in_place(next((place.recipes / "shards").glob("*.safetensors")))
+    with pytest.raises(IntegrityError, match="changed after it was written"):
+        recipes.load_recipe("ann")
 
 
 def test_predict_rejects_pool_for_plain_store(place: PiecesWorld, tmp_path: Path) -> None:

@@ -14,13 +14,18 @@ from typing import Any, Generic, TypeVar
 from idiolect.adapters.store.artifact import BaseBoundArtifact
 from idiolect.adapters.store.shard import verify_tensors
 from idiolect.adapters.store.shard_index import PersonRecord, Shard, ShardIndex, get_tensors_path
+from idiolect.errors import IntegrityError
 from idiolect.storage.files import clean_partials, hold_lock, write_json
+from idiolect.storage.verified import VerifiedFiles
 
 R = TypeVar("R", bound=PersonRecord)
+T = TypeVar("T")
 
 
 class PersonStore(BaseBoundArtifact, Generic[R]):
     """An open store. Reading needs no lock; write only inside ``lock_for_writing``.
+
+    Reading sees what other processes have written: people whom they have forgotten are unknown.
 
     ``R`` is the record of one person. ``read_shard`` reads the records of one shard from its JSON
     file.
@@ -33,9 +38,9 @@ class PersonStore(BaseBoundArtifact, Generic[R]):
         self._header = self._pending_header = head
         """The header on disk, and the header that the next writer saves."""
         self._shards: ShardIndex[R] = ShardIndex(folder / "shards", read_shard)
-        self._verified: set[tuple[int, int]] = set()
-        """Tensor files whose checksum was verified, by inode and modification time. A path is no
-        key, because the number of a removed last shard is used again."""
+        self._verified_files = VerifiedFiles()
+        self._is_writing = False
+        """Whether this object holds the lock, so that no other process changes the shards."""
 
     @contextmanager
     def lock_for_writing(self, *, wait: bool | float = True) -> Generator[None]:
@@ -51,44 +56,65 @@ class PersonStore(BaseBoundArtifact, Generic[R]):
             if self._pending_header != self._header:
                 write_json(self.folder / self.HEADER_FILE, self._pending_header)
                 self._header = self._pending_header
-            yield
+            self._is_writing = True
+            try:
+                yield
+            finally:
+                self._is_writing = False
 
     @property
     def people(self) -> tuple[str, ...]:
         """All people in the store, sorted."""
+        self._refresh_shards()
         return tuple(sorted(self._shards.person_locations))
 
     def get_record(self, person: str) -> R | None:
         """Return a person's record, None if there is none."""
-        found = self._shards.person_locations.get(person)
+        found = self._locate(person)
         return found[1] if found else None
 
     def mentions_person(self, person: str) -> bool:
         """Whether any shard names the person, even if a later shard has replaced the entry."""
+        self._refresh_shards()
         return any(
             r.person == person for shard in self._shards.shards.values() for r in shard.records
         )
 
+    def _refresh_shards(self) -> None:
+        """Read the records again if another process has changed them."""
+        if not self._is_writing:
+            self._shards.refresh_shards()
+
     def _locate(self, person: str) -> tuple[int, R] | None:
-        """Return a person's shard number and record, None if they have no record.
+        """Return a person's current shard number and record, None if they have no record."""
+        self._refresh_shards()
+        return self._shards.person_locations.get(person)
 
-        If the shard's file is missing, another process has compacted the store, so the shards are
-        read again.
+    def _read_person(self, person: str, read: Callable[[int, R], T]) -> T | None:
+        """Return ``read(shard number, record)`` of a person's record, None if they have none.
+
+        If another process has removed or replaced the shard meanwhile, it reads the new one.
         """
-        found = self._shards.person_locations.get(person)
-        if found and not get_tensors_path(self._shards.folder, found[0]).is_file():
-            self._shards.reload_shards()
-            found = self._shards.person_locations.get(person)
-        return found
+        found = self._locate(person)
+        while found is not None:
+            try:
+                return read(*found)
+            except IntegrityError:
+                # Damage, or a shard that was replaced: then the person's record is another one.
+                self._shards.reload_shards()
+                if self._shards.person_locations.get(person) == found:
+                    raise
+                found = self._shards.person_locations.get(person)
+        return None
 
-    def _verified_file(self, number: int) -> Path:
-        """Return the path of a shard's tensors; raises IntegrityError if they are missing or
-        changed."""
+    def _read_verified(self, number: int, read: Callable[[Path], T]) -> T:
+        """Return ``read(path)`` of a shard's tensors; raises IntegrityError if they are missing or
+        changed, also since an earlier read."""
         path = get_tensors_path(self._shards.folder, number)
-        # Hashing takes time, so each version of a file is hashed once.
-        now = path.stat() if path.is_file() else None
-        if now is None or (now.st_ino, now.st_mtime_ns) not in self._verified:
-            verify_tensors(path, self._shards.shards[number].sha256, again=self.COMMAND)
-            if now is not None:
-                self._verified.add((now.st_ino, now.st_mtime_ns))
-        return path
+        sha256 = self._shards.shards[number].sha256
+        return self._verified_files.read(
+            path,
+            sha256,
+            lambda: verify_tensors(path, sha256, again=self.COMMAND),
+            lambda: read(path),
+        )

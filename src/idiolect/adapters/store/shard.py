@@ -150,6 +150,6 @@ def read_adapter_row(path: Path, row: int, *, config: AdapterConfig, base: str) 
                 name: file.get_slice(name)[row : row + 1][0].clone()
                 for name in file.keys()  # noqa: SIM118 - not a mapping
             }
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise IntegrityError(f"{path}: not a readable safetensors file ({error})") from error
     return restore_adapter(config, base, tensors)

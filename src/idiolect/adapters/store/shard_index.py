@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from idiolect.errors import IntegrityError, MissingError
 from idiolect.storage.files import clean_partials, is_working_file
+from idiolect.storage.verified import FileState, is_settled, read_state
 
 _NUMBER = re.compile(r"\d{6,}", re.ASCII)
 
@@ -49,18 +50,27 @@ class ShardIndex(Generic[R]):
         self.shards: dict[int, Shard[R]] = {}
         self.person_locations: dict[str, tuple[int, R]] = {}
         """Each person's shard number and latest record."""
+        self._state: FileState | None = None
+        """The state of the folder when it was read; each shard that comes or goes changes it."""
         self.reload_shards()
 
     def reload_shards(self) -> None:
         """Read the records of all shards; raises the same errors as ``read_numbered``."""
+        state = read_state(self.folder)
         found = read_numbered(self.folder, self._read_shard)
+        shards = {shard.number: shard for shard in found}
         # In order of numbers, so that later records win.
-        self.shards, self.person_locations = {}, {}
-        for shard in found:
-            self.register(shard)
+        locations = {r.person: (shard.number, r) for shard in found for r in shard.records}
+        self.shards, self.person_locations = shards, locations
+        self._state = state if is_settled(state) else None
+
+    def refresh_shards(self) -> None:
+        """Read the records again if another process may have changed them."""
+        if self._state is None or read_state(self.folder) != self._state:
+            self.reload_shards()
 
     def register(self, shard: Shard[R]) -> None:
-        """Add a shard that was just written or read; its records replace earlier ones."""
+        """Add a shard that was just written; its records replace earlier ones."""
         self.shards[shard.number] = shard
         self.person_locations |= {record.person: (shard.number, record) for record in shard.records}
 

@@ -74,9 +74,7 @@ class AdapterStore(PersonStore[AdapterRecord]):
 
     def get_adapter(self, person: str) -> Adapter | None:
         """Return a person's adapter; None if the base serves them or they are unknown."""
-        # The record may be there without an adapter.
-        found = self._locate(person)
-        return self._read_adapter(*found) if found else None
+        return self._read_person(person, self._read_adapter)
 
     def provenance(self, person: str) -> Mapping[str, Any]:
         """The pool and sharers a person's adapter is made of; empty if there are none."""
@@ -87,6 +85,7 @@ class AdapterStore(PersonStore[AdapterRecord]):
 
     def people_using(self, sharers: Collection[str]) -> tuple[str, ...]:
         """People whose adapters are made of pieces of any of these sharers, sorted."""
+        self._refresh_shards()
         locations = self._shards.person_locations.items()
         return tuple(
             sorted(p for p, (_, record) in locations if set(sharers) & set(record.sharers))
@@ -95,6 +94,7 @@ class AdapterStore(PersonStore[AdapterRecord]):
     def mentions_any(self, sharers: Collection[str]) -> bool:
         """Whether any shard names one of the sharers, even if a later shard has replaced the
         entry."""
+        self._refresh_shards()
         records = (record for shard in self._shards.shards.values() for record in shard.records)
         return any(set(sharers) & set(record.sharers) for record in records)
 
@@ -131,6 +131,7 @@ class AdapterStore(PersonStore[AdapterRecord]):
 
     def people_matching(self, needles: SearchPatterns) -> tuple[str, ...]:
         """People whose adapters contain one of these byte signatures, sorted."""
+        self._refresh_shards()
         out: list[str] = []
         for number in self._shards.shards:
             # Search the whole file first; decode its adapters only after a hit.
@@ -156,8 +157,10 @@ class AdapterStore(PersonStore[AdapterRecord]):
     def _read_adapter(self, number: int, record: AdapterRecord) -> Adapter | None:
         if record.row is None:
             return None
-        return read_adapter_row(
-            self._verified_file(number), record.row, config=self.adapter_config, base=self.base
+        row = record.row
+        return self._read_verified(
+            number,
+            lambda path: read_adapter_row(path, row, config=self.adapter_config, base=self.base),
         )
 
 

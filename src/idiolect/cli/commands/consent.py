@@ -49,6 +49,10 @@ def consent_command(
     person's adapter is shared unless the person has consented to that scope. The latest entry
     counts. Without --person, all consents are listed.
 
+    Before people agree to 'pieces', tell them what a pool reveals: their words are not in it, but
+    those who have other texts of a person can often tell which pieces are theirs. In a test,
+    someone with 8 messages of each of 12 people found 6 of them; by chance it would be 1.
+
     Revoking stops future sharing. It does not change what was made before; to remove pieces from a
     pool, use `idiolect withdraw`.
 

@@ -29,6 +29,12 @@ from idiolect.cli.strict_command import StrictCommand
 if TYPE_CHECKING:
     from idiolect.pieces.sharing.run import ShareSummary
 
+POOL_LIMITS = (
+    "those who have other texts of a person can often tell which pieces are theirs: in a test, "
+    "6 of 12 people were found with 8 messages of each (1 by chance); to take pieces back: "
+    "idiolect withdraw"
+)
+"""What a pool reveals in spite of pseudonyms."""
 OUTCOME_STYLES = {"refused": "red", "harmful": "red", "overridden": "yellow", "revoked": "yellow"}
 
 _MOST_IDS = 8
@@ -109,6 +115,9 @@ def share_command(
 
     Then trains the gates, which describe what each piece is good for, and adds the pieces to the
     pool under a random pseudonym. The pool contains numbers, but no text and no names.
+
+    A pseudonym does not hide a person from those who know their words. In a test, someone with 8
+    other messages of each of 12 people found 6 of them in a pool; by chance it would be 1.
 
     With --override-leakage or --override-harm, a refused person is shared anyway. The ledger keeps
     the reason: do not name people in it.
@@ -211,6 +220,8 @@ def print_sharing(summary: ShareSummary) -> None:
             f"--person {shlex.quote(people[0])} --method sku ..."
         )
     facts |= _explain_leaks(summary)
+    if summary.list_people("shared", "overridden"):
+        facts["note"] = POOL_LIMITS
     facts["pool"] = f"{summary.pool}, {format_count(summary.sharers, 'sharer')}"
     facts["report"] = str(summary.report)
     facts["time"] = format_duration(summary.seconds)

@@ -19,6 +19,7 @@ from idiolect.adapters.store.tensor_file import serialize_tensors
 from idiolect.errors import IntegrityError
 from idiolect.pieces.pool.segment import PSEUDONYM
 from idiolect.storage.files import is_working_file, sha256_file, write_atomic
+from idiolect.storage.verified import VerifiedFiles
 
 Pair = tuple[Tensor, Tensor]
 """A [R, D] and B [O, R]."""
@@ -45,7 +46,7 @@ def write_pieces(folder: Path, sharer: str, pairs: Mapping[str, Pair], *, base: 
 
 
 class AdapterFiles:
-    """Reads sharers' files. Each file is verified on first use, then stays open and memory-mapped.
+    """Reads sharers' files. Each version of a file is verified once, then stays open.
 
     Opening a file costs as much as reading forty pieces, so the ``MAX_OPEN_FILES`` most recently
     used files stay open.
@@ -53,7 +54,7 @@ class AdapterFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._checked: set[str] = set()
+        self._verified = VerifiedFiles()
         self._open: OrderedDict[str, Any] = OrderedDict()
 
     def read_pieces(self, sharer: str, sites: Collection[str], *, sha256: str) -> dict[str, Pair]:
@@ -62,29 +63,37 @@ class AdapterFiles:
         Raises IntegrityError if the file is missing or its checksum differs.
         """
         path = get_adapter_path(self.folder, sharer)
-        try:
-            file = self._open_file(sharer, path, sha256)
-            return {
-                site: (file.get_tensor(f"{site}.lora_A"), file.get_tensor(f"{site}.lora_B"))
-                for site in sites
-            }
-        except (SafetensorError, OSError) as error:
-            raise IntegrityError(f"{path}: not a readable file of pieces ({error})") from error
 
-    def close(self) -> None:
-        """Close all files; each is verified again on its next use."""
-        self._checked.clear()
-        self._open.clear()
-
-    def _open_file(self, sharer: str, path: Path, sha256: str) -> Any:
-        # Hash the file only once; reading pieces later costs no second pass.
-        if sharer not in self._checked:
+        def verify_file() -> None:
+            self._open.pop(sharer, None)  # it may map another version
             if not path.is_file() or sha256_file(path) != sha256:
                 raise IntegrityError(
                     f"{path}: missing or changed after it was written; restore it from a copy, or "
                     f"withdraw sharer {sharer}"
                 )
-            self._checked.add(sharer)
+
+        def read_tensors() -> dict[str, Pair]:
+            file = self._open_file(sharer, path)
+            # Copies: the file's own tensors are memory-mapped, and would change with the file.
+            return {
+                site: (
+                    file.get_tensor(f"{site}.lora_A").clone(),
+                    file.get_tensor(f"{site}.lora_B").clone(),
+                )
+                for site in sites
+            }
+
+        try:
+            return self._verified.read(path, sha256, verify_file, read_tensors)
+        except (SafetensorError, OSError) as error:
+            raise IntegrityError(f"{path}: not a readable file of pieces ({error})") from error
+
+    def close(self) -> None:
+        """Close all files; each is verified again on its next use."""
+        self._verified.clear()
+        self._open.clear()
+
+    def _open_file(self, sharer: str, path: Path) -> Any:
         if sharer not in self._open:
             self._open[sharer] = safe_open(path, framework="pt")
             # Evict the least recently used file.

@@ -33,7 +33,8 @@ class Contribution:
     sites: tuple[str, ...]
     """Paths of the shared modules; see ``choose_shared_modules``."""
     about: Mapping[str, float] = field(default_factory=dict)
-    """Numbers for the sharer's record: steps, items, leakage. No text."""
+    """Numbers for the sharer's record: steps, items, leakage. No text. The pool keeps them
+    rounded; see ``round_figures``."""
 
 
 def make_pseudonym() -> str:
@@ -61,6 +62,26 @@ def choose_shared_modules(
     count = math.ceil(ratio * len(paths) - 1e-9)
     kept = set(order[:count])
     return tuple(path for n, path in enumerate(paths) if n in kept)
+
+
+def round_figures(about: Mapping[str, float]) -> dict[str, float]:
+    """Return a sharer's numbers as a pool keeps them, so that they do not identify the person.
+
+    Whole numbers are rounded to 1, 2 or 5 times a power of ten, others to two significant digits.
+    """
+    return {
+        name: _round_count(value) if isinstance(value, int) else float(f"{value:.2g}")
+        for name, value in about.items()
+    }
+
+
+def _round_count(count: int) -> int:
+    """Return the nearest of 0, 1, 2, 5, 10, 20, 50 and so on, with the sign of ``count``; the
+    larger one if two are as near."""
+    power = 10 ** max(0, len(str(abs(count))) - 1)
+    steps = [step * power for step in (0, 1, 2, 5, 10)]
+    nearest = min(steps, key=lambda step: (abs(abs(count) - step), -step))
+    return int(math.copysign(nearest, count))
 
 
 def check_contribution(entry: Contribution, modules: Sequence[TargetModule], *, where: str) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, TargetModule, target_modules
 from idiolect.adapters.store.artifact import BaseBoundArtifact
-from idiolect.adapters.store.shard_index import get_records_path, read_numbered
+from idiolect.adapters.store.shard_index import get_records_path, get_tensors_path, read_numbered
 from idiolect.errors import IntegrityError, MissingError, UsageError
 from idiolect.models.base import Base
 from idiolect.pieces.pool.adapter_file import (
@@ -35,6 +35,7 @@ from idiolect.pieces.pool.contribution import (
     Contribution,
     check_contribution,
     make_pseudonym,
+    round_figures,
     stack_gates,
 )
 from idiolect.pieces.pool.segment import (
@@ -42,6 +43,7 @@ from idiolect.pieces.pool.segment import (
     SharerRecord,
     check_gates,
     hash_rows,
+    make_changed_error,
     read_gates,
     read_segment,
     require_normalized,
@@ -50,6 +52,7 @@ from idiolect.pieces.pool.segment import (
     zero_rows,
 )
 from idiolect.storage.files import clean_partials, hold_lock, is_working_file, write_json
+from idiolect.storage.verified import FileState, VerifiedFiles, is_settled, read_state
 
 MAX_CACHE_BYTES = 2**28
 """Gates are cached in memory if all gates of the pool take at most this: about 1,000 sharers on a
@@ -80,12 +83,14 @@ class Pool(BaseBoundArtifact):
         """The paths of the modules, in the order of all matrices [M, ...]."""
         self._segments: dict[int, GateSegment] = {}
         self._records: dict[str, tuple[int, SharerRecord]] = {}
-        self._verified: set[int] = set()
-        """Numbers of the segments whose checksums were verified."""
+        self._verified = VerifiedFiles()
+        """The files of gates that were verified."""
         self._gate_cache: dict[str, Tensor] = {}
         """Gates [S, D] by module, if the pool is small enough to cache."""
         self._gate_cache_version: tuple[tuple[int, int], ...] = ()
         self._files = AdapterFiles(self._pieces_folder)
+        self._records_state: FileState | None = None
+        """The state of the records' folder when they were read; each change writes a file there."""
         self._shared_flags: Tensor | None = None
         """Which sharer shares which module [S * M]; computed on first use."""
         self._read_records()
@@ -131,6 +136,12 @@ class Pool(BaseBoundArtifact):
             self._erase_unrecorded()
             yield
 
+    def refresh_sharers(self) -> None:
+        """Read the records again if another process has added or removed sharers. What was read
+        before may then not fit any more: the order of ``sharers`` and their gates changes."""
+        if self._records_state is None or read_state(self._gates_folder) != self._records_state:
+            self._read_records()
+
     @property
     def sharers(self) -> tuple[str, ...]:
         """All sharers in the pool, in the order of their gate rows."""
@@ -165,17 +176,30 @@ class Pool(BaseBoundArtifact):
 
     def _read_checked_gates(self, path: str) -> Tensor:
         at = self._find_site_index(path)
-        # Each segment is verified once per open pool: the check hashes all of its gates.
         used = [segment for segment in self._segments.values() if segment.records]
-        for segment in used:
-            if segment.number not in self._verified:
-                check_gates(self._gates_folder, segment, self.sites)
-                self._verified.add(segment.number)
-        parts = [read_gates(self._gates_folder, segment, path) for segment in used]
+        parts = [self._read_segment_gates(segment, path) for segment in used]
         gates_SD = torch.cat([torch.zeros(0, self.modules[at].inputs), *parts])
         # A sharer may have withdrawn (their row is zeroed) between the check and this read.
         require_normalized(gates_SD, self.get_shared_mask(path), where=f"{self.folder}: {path}")
         return gates_SD
+
+    def _read_segment_gates(self, segment: GateSegment, path: str) -> Tensor:
+        """Return a segment's gates for one module [S, D]. Each version of its file is verified
+        once: the check hashes all of its gates."""
+        file = get_tensors_path(self._gates_folder, segment.number)
+        known = "".join(record.gates_sha256 for record in segment.records)
+        try:
+            return self._verified.read(
+                file,
+                segment.header_sha256 + known,
+                lambda: check_gates(self._gates_folder, segment, self.sites),
+                lambda: read_gates(self._gates_folder, segment, path),
+            )
+        except IntegrityError:
+            # Not damaged, if another process has removed a sharer meanwhile.
+            if not self._is_outdated():
+                raise
+            raise make_changed_error(f"{file}: a gate") from None
 
     def get_shared_mask(self, path: str) -> Tensor:
         """Return which sharers share their piece of one module [S] (bool)."""
@@ -205,7 +229,17 @@ class Pool(BaseBoundArtifact):
             if path not in shared:
                 raise MissingError(f"{self.folder}: sharer {sharer} does not share {path}")
         wanted = shared if paths is None else paths
-        return self._files.read_pieces(sharer, wanted, sha256=record.pieces_sha256)
+        try:
+            return self._files.read_pieces(sharer, wanted, sha256=record.pieces_sha256)
+        except IntegrityError:
+            # Not damaged, if another process has removed this sharer meanwhile.
+            if not self._is_outdated():
+                raise
+            raise make_changed_error(f"{self.folder}: sharer {sharer}") from None
+
+    def _is_outdated(self) -> bool:
+        """Whether the records on disk are others than those that were read."""
+        return Pool.open(self.folder)._records != self._records
 
     def get_adapter(self, sharer: str) -> LoraAdapter:
         """Return a sharer's pieces as an adapter, with zeros for the modules they do not share."""
@@ -220,12 +254,15 @@ class Pool(BaseBoundArtifact):
     def add_sharers(self, entries: Sequence[Contribution]) -> None:
         """Add sharers, in files of their own. After this returns they are durably in the pool.
 
+        They get the order of their pseudonyms, which are random, and their numbers are rounded.
         Raises UsageError for an invalid pseudonym or number, MismatchError for an adapter of
         another base or kind, IntegrityError for numbers that are not finite or flat gates. If it
         raises, no sharer is added.
         """
         if not entries:
             return
+        # The order of the call could be that of people's names.
+        entries = sorted(entries, key=lambda entry: entry.sharer)
         # Validate all entries before the first write.
         for entry in entries:
             self.check_compatible(base=entry.adapter.base, config=entry.adapter.config)
@@ -256,7 +293,7 @@ class Pool(BaseBoundArtifact):
                 shared="".join("1" if path in entry.sites else "0" for path in self.sites),
                 gates_sha256=hash_rows([gates[path][row] for path in self.sites]),
                 pieces_sha256=sums[row],
-                about=dict(entry.about),
+                about=round_figures(entry.about),
             )
             for row, entry in enumerate(entries)
         )
@@ -311,6 +348,8 @@ class Pool(BaseBoundArtifact):
         """Read the records of every segment. Raises IntegrityError for files that do not belong to
         a pool."""
         self._refuse_foreign()
+        state = read_state(self._gates_folder)
+        self._records_state = state if is_settled(state) else None
         found = read_numbered(
             self._gates_folder, lambda path: read_segment(path, pool=self.id, sites=len(self.sites))
         )

@@ -54,7 +54,7 @@ class SharerRecord:
     pieces_sha256: str
     """SHA-256 of the sharer's file of pieces."""
     about: Mapping[str, float] = field(default_factory=dict)
-    """Numbers: steps, items, leakage."""
+    """Numbers, rounded: steps, items, leakage."""
 
 
 class GateSegment(NamedTuple):
@@ -174,9 +174,12 @@ def require_normalized(gates_SD: Tensor, shares_S: Tensor, *, where: str) -> Non
     # The mean square of LN(g) is 1; a zeroed row has 0.
     off_S = (gates_SD.square().mean(dim=1) - 1).abs() > _NORM_TOLERANCE
     if bool((off_S & shares_S).any()) or not bool(torch.isfinite(gates_SD).all()):
-        raise IntegrityError(
-            f"{where}: a gate changed while the pool was open (a sharer withdrew?); run again"
-        )
+        raise make_changed_error(f"{where}: a gate")
+
+
+def make_changed_error(what: str) -> IntegrityError:
+    """Return the error for what a withdrawal in another process has changed."""
+    return IntegrityError(f"{what} changed while the pool was open (a sharer withdrew?); run again")
 
 
 def zero_rows(folder: Path, segment: GateSegment) -> None:

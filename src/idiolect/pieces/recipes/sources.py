@@ -47,6 +47,8 @@ class MixtureSource:
     def get_adapter(self, person: str) -> Adapter | None:
         """Build the adapter of a person's recipe, or return None if there is none; raises the same
         errors as ``build_adapter``."""
+        # Sharers may have withdrawn since the pool was opened.
+        self.pool.refresh_sharers()
         recipe = self.recipes.load_recipe(person)
         return build_adapter(recipe, self.pool) if recipe and recipe.sharers else None
 
@@ -83,6 +85,7 @@ def require_present(pool: Pool, sharers: Sequence[str], what: str, command: str)
 
     ``command`` names the command that makes ``what``.
     """
+    pool.refresh_sharers()
     present = set(pool.sharers)
     gone = [sharer for sharer in sharers if sharer not in present]
     if gone:

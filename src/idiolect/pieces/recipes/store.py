@@ -105,12 +105,11 @@ class RecipeStore(PersonStore[RecipeRecord]):
     def load_recipe(self, person: str) -> Recipe | None:
         """Return a person's recipe, or None for an unknown person. Raises IntegrityError for a
         changed file."""
-        found = self._locate(person)
-        if found is None:
-            return None
-        number, record = found
+        return self._read_person(person, self._read_recipe)
+
+    def _read_recipe(self, number: int, record: RecipeRecord) -> Recipe:
         shard = cast("RecipeShard", self._shards.shards[number])
-        return read_recipe(self._verified_file(number), shard, record)
+        return self._read_verified(number, lambda path: read_recipe(path, shard, record))
 
     @property
     def aggregates(self) -> frozenset[Aggregate]:
@@ -130,6 +129,7 @@ class RecipeStore(PersonStore[RecipeRecord]):
     def mentions_any(self, sharers: Collection[str]) -> bool:
         """Return whether any shard names one of the sharers, including records that were
         replaced."""
+        self._refresh_shards()
         shards = (cast("RecipeShard", shard) for shard in self._shards.shards.values())
         return any(set(sharers) & set(shard.sharers) for shard in shards)
 

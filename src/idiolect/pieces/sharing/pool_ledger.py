@@ -113,7 +113,8 @@ class PoolLedger:
     def record_refused(self, names: Mapping[str, str], why: str) -> None:
         """Record that people (person to pseudonym) were refused, because their pieces ``leaks`` or
         are ``harmful``."""
-        for person, name in names.items():
+        # In the order of the pseudonyms, which says nothing about names.
+        for person, name in sorted(names.items(), key=lambda pair: pair[1]):
             details = {"scope": CONSENT_SCOPE, "pool": self.pool.id, "as": name, "why": why}
             self.ledger.record_event(REFUSED, [person], details)
 

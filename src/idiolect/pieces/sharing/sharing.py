@@ -113,6 +113,9 @@ class SharingRun:
         """Share those of the people who are not in the pool yet, and return their outcomes."""
         present = self.pool_ledger.find_present()
         waiting = [person for person in people if person not in present]
+        # Groups in an order that stays the same after a kill, but says nothing about names.
+        secrets = self.pool_ledger.get_draw_secrets(waiting)
+        waiting.sort(key=lambda person: secrets[person])
         findings: list[SharingOutcome] = []
         for start in range(0, len(waiting), self.people_per_group):
             # People who were already in the pool count as done.
@@ -126,7 +129,8 @@ class SharingRun:
         self._report_progress(len(people), len(people))
         self._write_report(findings)  # completes a run that was killed after adding to the pool
         self.checkpoint_path.unlink(missing_ok=True)
-        return tuple(findings)
+        by_person = {one.person: one for one in findings}
+        return tuple(by_person[person] for person in people if person in by_person)
 
     def _report_progress(self, done: int, total: int) -> None:
         self.listener(Progress(stage="sharers", done=done, total=total, unit="people"))
@@ -229,13 +233,15 @@ class SharingRun:
         out: dict[str, str] = {}
         with self.pool.lock_for_writing():
             # Consent is read again under the lock: it may have been revoked during training.
-            for person, since in self.pool_ledger.find_consent_dates(entries).items():
+            dates = self.pool_ledger.find_consent_dates(entries)
+            # In the order of the pseudonyms, as in the pool.
+            for person in sorted(dates, key=lambda person: entries[person].sharer):
                 overridden = self.leakage_override if is_refused(found, person) else ""
                 harm = self.harm_override if person in harmful else ""
                 self.pool_ledger.record_shared(
                     person,
                     entries[person].sharer,
-                    consented=since,
+                    consented=dates[person],
                     sites=len(entries[person].sites),
                     ratio=self.config.ratio,
                     overridden=overridden,
