@@ -7,8 +7,9 @@
     +-- MissingError             a named model, dataset or person does not exist
     +-- ArtifactError            one of Idiolect's own artifacts cannot be used
     |   +-- IntegrityError       tampered, truncated, not finite, or contains a foreign file
+    |   |   +-- NotFiniteError   some people's rows of a batch; the others' results are in it
     |   +-- MismatchError        made for another base model, tokenizer, task or configuration
-    +-- BusyError                another process holds the artifact
+    +-- BusyError                another process holds the artifact, or another thread the model
     +-- TrainingError            training cannot continue: a loss or a weight is not finite
 
 Programming mistakes are plain ``assert`` statements. These classes report problems that come from
@@ -16,6 +17,9 @@ input, files and the environment.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class IdiolectError(Exception):
@@ -58,12 +62,23 @@ class IntegrityError(ArtifactError):
     """An artifact was tampered with, is truncated or not finite, or contains a foreign file."""
 
 
+class NotFiniteError(IntegrityError):
+    """Rows of some people in a batch are not finite; all other rows have results."""
+
+    def __init__(self, reasons: Mapping[str, str], results: Sequence[object]) -> None:
+        super().__init__("; ".join(f"{person!r}: {why}" for person, why in reasons.items()))
+        self.reasons = dict(reasons)
+        """What is wrong and what to do, by person."""
+        self.results: list[Any] = list(results)
+        """The results of all requests, in order; None for the rows of these people."""
+
+
 class MismatchError(ArtifactError):
     """An artifact was made for another base model, tokenizer, task or configuration."""
 
 
 class BusyError(IdiolectError):
-    """Another process holds the artifact."""
+    """Another process holds the artifact, or another thread uses the base model."""
 
 
 class TrainingError(IdiolectError):

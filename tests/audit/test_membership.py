@@ -280,7 +280,7 @@ def test_audit_membership_rejects_invalid_input(
         audit_many(base, [ann], {"adapter": {"eve": adapter}})
     with pytest.raises(MismatchError, match="made for base"):
         audit_one(base, ann, replace(adapter, base="0" * 64))
-    with pytest.raises(IntegrityError, match=r"adapter has a loss of \w+ on an item of 'ann'"):
+    with pytest.raises(IntegrityError, match=r"audit: the adapter of 'ann': adapter .* as large"):
         audit_one(base, ann, scale_update(adapter, 1e38))
     for wrong in ({"threshold": 0.4}, {"level": 0.0}, {"unmeasured": "maybe"}):
         with pytest.raises(UsageError, match=r"leakage\."):

@@ -40,14 +40,16 @@ def tokenize_forget_set(base: Base) -> list[Example]:
 
 def compute_logits(base: Base, adapter: LoraAdapter | None) -> torch.Tensor:
     """Return the model's logits for the forget set's answers."""
-    from idiolect.adapters.hooks import activate_lora
+    from idiolect.adapters.hooks import ActiveLora, activate_loras
 
     some = tokenize_forget_set(base)
     batch = collate(some, pad=base.pad_token_id, device=base.device)
     pairs = adapter.pairs if adapter else {}
     with (
         torch.no_grad(),
-        activate_lora(base.model, pairs, adapter.config.scale if adapter else 1.0, 1.0),
+        activate_loras(
+            base.model, [ActiveLora(pairs, adapter.config.scale if adapter else 1.0, 1.0)]
+        ),
     ):
         return compute_target_logits(base.model, batch)
 

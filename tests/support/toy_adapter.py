@@ -130,7 +130,7 @@ class BiasStack(TrainableStack[BiasAdapter]):
         self.config = config
         self.target_modules = config.find_target_modules(base.model)
         super().__init__(base, slots=slots, size=config.count_parameters(base.model))
-        self._leaf = self.weights
+        self._leaf = self._weights_with_zero
 
     def _split_buffer(self, buffer: Tensor) -> dict[str, Tensor]:
         parts = buffer.split([module.outputs for module in self.target_modules], dim=1)
@@ -138,8 +138,9 @@ class BiasStack(TrainableStack[BiasAdapter]):
 
     def train(self) -> BiasStack:
         super().train()
-        self._leaf = self.weights.detach().requires_grad_()  # the same memory
-        self._leaf.grad = self.grads  # autograd adds up in place
+        # The same memory, so that autograd adds up in place.
+        self._leaf = self._weights_with_zero.detach().requires_grad_()
+        self._leaf.grad = self._grads_with_zero
         return self
 
     @torch.no_grad()
@@ -158,11 +159,10 @@ class BiasStack(TrainableStack[BiasAdapter]):
     ) -> Iterator[None]:
         if active is not None or dropout is not None:
             raise UsageError("a bias acts on all tokens, without dropout")
-        # Rows of the bare base use slot 0 times 0.
-        scale_B1 = (rows >= 0).to(self.weights.dtype)[:, None]
+        slot_B = self._select_zero_slot(rows)
 
         def make_hook(bias_UO: Tensor) -> Hook:
-            bias_BO = bias_UO[rows.clamp_min(0)] * scale_B1
+            bias_BO = bias_UO[slot_B]
             return lambda module, inputs, output: output + bias_BO[:, None, :].to(output.dtype)
 
         biases = self._split_buffer(self._leaf)

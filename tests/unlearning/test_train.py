@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from idiolect.adapters.hooks import activate_lora, build_token_mask
+from idiolect.adapters.hooks import ActiveLora, activate_loras, build_token_mask
 from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import TrainingError, UsageError
@@ -216,7 +216,10 @@ def test_model_losses_include_personal_adapter() -> None:
     losses = ModelLosses(base, LoraModel(base, personal, replace(LORA, active="answer"), seed=0))
     batch = collate(examples, pad=base.pad_token_id, device=base.device)
     active = build_token_mask(base, personal.config, examples)
-    with torch.no_grad(), activate_lora(base.model, personal.pairs, personal.config.scale, active):
+    with (
+        torch.no_grad(),
+        activate_loras(base.model, [ActiveLora(personal.pairs, personal.config.scale, active)]),
+    ):
         expected = float(compute_target_nll(base.model, batch).mean())
     assert losses.compute_nll(examples).tolist() == pytest.approx([expected], rel=1e-5)
     assert losses.compute_initial_nll(examples).tolist() == pytest.approx([expected], rel=1e-5)

@@ -6,8 +6,10 @@ rank.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from idiolect.adapters.protocol import AdapterConfig
 from idiolect.models.base import Base
+from idiolect.models.model_thread import claim_model, require_thread
 from idiolect.prompts.chat_template import encode_invocation, find_invocation
 from idiolect.prompts.render import Example
 
@@ -25,15 +28,32 @@ Hook = Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]
 @contextmanager
 def forward_hooks(model: Any, hooks: Mapping[str, Hook]) -> Iterator[None]:
     """Register one forward hook per module path inside the context; removes them on exit, also on
-    errors."""
-    handles = [
-        model.get_submodule(path).register_forward_hook(hook) for path, hook in hooks.items()
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    errors.
+
+    Raises BusyError if hooks are active already or another thread uses the model; a forward of
+    another thread inside the context raises it, too.
+    """
+    with claim_model(model, adapters=True):
+        handles = [
+            model.get_submodule(path).register_forward_hook(_guard_hook(hook))
+            for path, hook in hooks.items()
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def _guard_hook(hook: Hook) -> Hook:
+    """Return the hook with a check that the thread which registers it runs the forward."""
+    owner = threading.get_ident()
+
+    def check_and_run(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        require_thread(owner)
+        return hook(module, inputs, output)
+
+    return check_and_run
 
 
 def build_token_mask(
@@ -56,21 +76,34 @@ def build_token_mask(
     return mask_BT1.to(base.device)
 
 
+@dataclass(frozen=True, slots=True)
+class ActiveLora:
+    """One LoRA for ``activate_loras``."""
+
+    pairs: Mapping[str, tuple[Tensor, Tensor]]
+    """A [R, D] and B [O, R] by module path."""
+    scale: float
+    active: Tensor | float
+    """As ``build_token_mask`` returns it."""
+
+
 @contextmanager
-def activate_lora(
-    model: Any, pairs: Mapping[str, tuple[Tensor, Tensor]], scale: float, active: Tensor | float
-) -> Iterator[None]:
-    """Add ``scale * B A x`` to the output of each module inside the context, on the active tokens.
+def activate_loras(model: Any, loras: Sequence[ActiveLora]) -> Iterator[None]:
+    """Add ``scale * B A x`` of each LoRA, in order, to the output of its modules inside the
+    context, on the active tokens. Raises the same errors as ``forward_hooks``."""
 
-    ``pairs``: A [R, D] and B [O, R] by module path. ``active``: as ``build_token_mask`` returns it.
-    """
+    def make_hook(path: str) -> Hook:
+        parts = [(one, *one.pairs[path]) for one in loras if path in one.pairs]
 
-    def make_hook(a: Tensor, b: Tensor) -> Hook:
-        def add_update(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        def add_updates(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             (x_BTD,) = inputs
-            return output + scale * active * ((x_BTD @ a.T.to(x_BTD.dtype)) @ b.T.to(x_BTD.dtype))
+            for one, a, b in parts:
+                update_BTO = (x_BTD @ a.T.to(x_BTD.dtype)) @ b.T.to(x_BTD.dtype)
+                output = output + one.scale * one.active * update_BTO
+            return output
 
-        return add_update
+        return add_updates
 
-    with forward_hooks(model, {path: make_hook(a, b) for path, (a, b) in pairs.items()}):
+    paths = dict.fromkeys(path for one in loras for path in one.pairs)
+    with forward_hooks(model, {path: make_hook(path) for path in paths}):
         yield

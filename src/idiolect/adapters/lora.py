@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from idiolect.adapters.protocol import Adapter, AdapterConfig
+from idiolect.adapters.update_norm import require_bounded_update
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, MismatchError, UsageError
 from idiolect.models.base import Base
@@ -119,7 +120,7 @@ class LoraAdapter:
         """Return the adapter itself if it fits the base (and the config, if given).
 
         Raises MismatchError for another base, kind or shape, IntegrityError if a number is not
-        finite.
+        finite, or if an update is too large (``update_norm.py``).
         """
         if config is not None and not config.is_same_kind(self.config):
             raise MismatchError(
@@ -132,7 +133,10 @@ class LoraAdapter:
                 f"adapter was made for base {self.base[:12]}, but this base is "
                 f"{base.identity[:12]} ({base.name}); load it with the base it was trained on"
             )
-        return self.check_target_modules(target_modules(base.model, self.config))
+        self.check_target_modules(target_modules(base.model, self.config))
+        for path, pair in self.pairs.items():
+            require_bounded_update(base.model, path, pair, self.config.scale, what="adapter")
+        return self
 
     def check_target_modules(self, modules: Iterable[TargetModule]) -> LoraAdapter:
         """Return the adapter itself if it has finite pairs of the right shapes for exactly these

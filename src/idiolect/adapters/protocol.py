@@ -76,7 +76,7 @@ class Adapter(Protocol):
         """Return the adapter itself if it fits the base (and the config, if given).
 
         Raises MismatchError for another base, kind or shape, IntegrityError if a number is not
-        finite.
+        finite, or if the adapter would replace the base instead of adapting it.
         """
         ...
 

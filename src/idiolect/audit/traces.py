@@ -11,13 +11,12 @@ extraction of Hayes et al. (arXiv 2410.19482).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from idiolect.adapters.protocol import Adapter
 from idiolect.audit.plan import AuditPlan
-from idiolect.errors import IntegrityError
+from idiolect.errors import IntegrityError, NotFiniteError
 from idiolect.inference.scoring import PersonExample, TokenScore, iter_token_scores
 from idiolect.models.base import Base
 from idiolect.prompts.render import Example
@@ -89,13 +88,11 @@ def compute_token_losses(
     ``name`` is the artifact's, for errors. Raises IntegrityError if a loss is not finite.
     """
     scores: list[list[TokenScore]] = [[] for _ in rows]
-    for one in iter_token_scores(base, rows, adapters, forward_tokens=forward_tokens):
-        if not math.isfinite(one.loss):
-            raise IntegrityError(
-                f"audit: {name} has a loss of {one.loss} on an item of {rows[one.row][0]!r}; its "
-                "weights are damaged, so train it again"
-            )
-        scores[one.row].append(one)
+    try:
+        for one in iter_token_scores(base, rows, adapters, forward_tokens=forward_tokens):
+            scores[one.row].append(one)
+    except NotFiniteError as error:
+        raise IntegrityError(f"audit: the {name} of {error}") from error
     return [
         TokenLosses(
             nats=tuple(one.loss for one in tokens),

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from idiolect.errors import NotFiniteError
 from idiolect.history.interaction import Interaction
 from idiolect.inference.generator import AnswerLikelihood, Generator, pick_median_choice
+from idiolect.inference.people_stack import keep_results
 from idiolect.prompts.context import PersonContext
 from idiolect.tasks.task import Task
 
@@ -36,7 +38,8 @@ def answer_questions(
     generator: Generator, task: Task, questions: Sequence[Question], *, gold: bool = False
 ) -> list[DecodedAnswer]:
     """Answer all questions in the order given, by restricted choice or in free text as the task
-    says.
+    says. Raises NotFiniteError, with the answers to all other questions, if numbers of some people
+    are not finite.
 
     With ``gold`` it also measures the likelihood of the known answers. All questions must use the
     same tokenizer and prompt settings.
@@ -53,19 +56,23 @@ def answer_questions(
     ]
     # Ordered choices with ``median`` decoding minimize the absolute error; others take the most
     # likely choice.
+    reasons: dict[str, str] = {}
+    found: list[tuple[float, ...] | None] = [()] * len(prompts)
     if task.choices:
-        found = generator.score_choices(prompts, choice_ids)
-        indices = [
-            pick_median_choice(p) if task.decode == "median" else p.index(max(p)) for p in found
-        ]
-        texts = [task.choices[index] for index in indices]
+        found = keep_results(lambda: generator.score_choices(prompts, choice_ids), reasons)
+        texts = [_pick_choice(task, p) if p else None for p in found]
     else:
-        found = [()] * len(prompts)
-        texts = generator.generate_greedy(prompts, max_tokens=task.max_answer_tokens)
+        texts = keep_results(
+            lambda: generator.generate_greedy(prompts, max_tokens=task.max_answer_tokens), reasons
+        )
     # Gold answers need forwards of their own, because the generated text may differ.
-    likelihoods = _score_gold_answers(generator, questions) if gold else [None] * len(questions)
-    return [
-        DecodedAnswer(
+    likelihoods: list[AnswerLikelihood | None] = [None] * len(questions)
+    if gold:
+        likelihoods = _score_gold_answers(generator, questions, reasons)
+    answers = [
+        None
+        if text is None or probabilities is None or question.person.history.person in reasons
+        else DecodedAnswer(
             text=text,
             prompt=task.prompt(question.query).text,
             probabilities=probabilities,
@@ -75,12 +82,25 @@ def answer_questions(
             texts, questions, found, likelihoods, strict=True
         )
     ]
+    if reasons:
+        raise NotFiniteError(reasons, answers)
+    return [answer for answer in answers if answer is not None]
+
+
+def _pick_choice(task: Task, probabilities: Sequence[float]) -> str:
+    """Return the median or the most likely choice, as the task decodes."""
+    if task.decode == "median":
+        return task.choices[pick_median_choice(probabilities)]
+    return task.choices[probabilities.index(max(probabilities))]
 
 
 def _score_gold_answers(
-    generator: Generator, questions: Sequence[Question]
+    generator: Generator, questions: Sequence[Question], reasons: dict[str, str]
 ) -> list[AnswerLikelihood | None]:
-    """Return the likelihood of each gold answer; None if the answer is unknown or too long."""
+    """Return the likelihood of each gold answer; None if the answer is unknown or too long.
+
+    Reasons of rows that are not finite are added to ``reasons``.
+    """
     examples = [q.person.build_query_example(q.query) for q in questions]
     # Score only questions with a known answer, and put the results back in order.
     known = [
@@ -89,8 +109,9 @@ def _score_gold_answers(
         if e is not None
     ]
     out: list[AnswerLikelihood | None] = [None] * len(questions)
-    for (n, _), found in zip(
-        known, generator.compute_likelihoods([r for _, r in known]), strict=True
-    ):
+    likelihoods = keep_results(
+        lambda: generator.compute_likelihoods([r for _, r in known]), reasons
+    )
+    for (n, _), found in zip(known, likelihoods, strict=True):
         out[n] = found
     return out

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.protocol import Adapter
-from idiolect.adapters.stacks.base import slots_of
 from idiolect.inference.nll import compute_target_scores
+from idiolect.inference.people_stack import PeopleStack
 from idiolect.models.base import Base
 from idiolect.prompts.batch import batches_within_token_budget, collate
 from idiolect.prompts.render import Example
@@ -45,25 +45,30 @@ def iter_token_scores(
 
     The tokens of one row come in their order. Each forward has at most ``forward_tokens`` tokens.
     The batches do not depend on who has an adapter, so an adapter that changes nothing gives
-    exactly the base's losses.
+    exactly the base's losses. Raises NotFiniteError at the end, after the scores of all others, if
+    rows of a person are not finite.
     """
-    slots = {person: slot for slot, person in enumerate(adapters)}
-    stack = stack_adapters(base, list(adapters.values())) if adapters else None
-    for group in batches_within_token_budget([len(e.ids) for _, e in rows], forward_tokens):
+    stack = PeopleStack(base, adapters)
+    # None marks rows of people with an unusable adapter, which do not run, and rows whose losses
+    # are not finite.
+    done: list[bool | None] = [None if person in stack.defects else True for person, _ in rows]
+    for batched in batches_within_token_budget([len(e.ids) for _, e in rows], forward_tokens):
+        group = [n for n in batched if done[n]]
+        if not group:
+            continue
         chosen = [rows[i] for i in group]
         batch = collate([e for _, e in chosen], pad=base.pad_token_id, device=base.device)
-        # Apply each row's adapter; people without one have slot -1, the bare base.
-        if stack is None:
+        # Apply each row's adapter; people without one get the bare base.
+        prompts = [e.ids[: e.answer_start] for _, e in chosen]
+        with stack.activate([p for p, _ in chosen], prompts, batch.ids.shape[1] - 1):
             nll, is_top = compute_target_scores(base.model, batch)
-        else:
-            prompts = [e.ids[: e.answer_start] for _, e in chosen]
-            active = stack.token_mask(prompts, batch.ids.shape[1] - 1)
-            owners = slots_of([p for p, _ in chosen], slots, base.device)
-            with stack.activate(owners, active=active):
-                nll, is_top = compute_target_scores(base.model, batch)
         columns = (batch.row.tolist(), nll.tolist(), batch.count.tolist(), is_top.tolist())
         for row, loss, count, top in zip(*columns, strict=True):
-            yield TokenScore(group[row], loss, count, top)
+            if math.isfinite(loss):
+                yield TokenScore(group[row], loss, count, top)
+            else:
+                done[group[row]] = None
+    stack.require_finite([person for person, _ in rows], done)
 
 
 def iter_token_losses(
@@ -87,7 +92,7 @@ def compute_item_losses(
     forward_tokens: int,
 ) -> list[float]:
     """Return each row's mean loss per target token in nats, with the person's adapter if there is
-    one."""
+    one; raises NotFiniteError as ``iter_token_scores`` does."""
     # Mean over target tokens, each weighted by its count.
     total, weight = [0.0] * len(rows), [0.0] * len(rows)
     for row, value, count in iter_token_losses(base, rows, adapters, forward_tokens=forward_tokens):

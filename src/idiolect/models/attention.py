@@ -20,6 +20,7 @@ from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from idiolect.errors import MismatchError
+from idiolect.models.model_thread import claim_model
 
 NAME = "idiolect"
 """The value of ``attn_implementation`` that selects it."""
@@ -85,14 +86,16 @@ def reject_unknown_tensors(others: Mapping[str, object]) -> None:
 
 @contextmanager
 def use_attention(model: Any, name: str = NAME) -> Iterator[None]:
-    """Inside the context, the model uses the attention function of this name."""
-    # transformers looks the function up by name in each forward.
-    usual = model.config._attn_implementation
-    model.config._attn_implementation = name
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = usual
+    """Inside the context, the model uses the attention function of this name. Raises BusyError if
+    another thread uses the model."""
+    with claim_model(model):
+        # transformers looks the function up by name in each forward.
+        usual = model.config._attn_implementation
+        model.config._attn_implementation = name
+        try:
+            yield
+        finally:
+            model.config._attn_implementation = usual
 
 
 AttentionInterface.register(NAME, attend_grouped)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from idiolect.errors import UsageError
+from idiolect.models.model_thread import claim_model
 
 AnyFunction = Callable[..., Any]
 ROPE_FUNCTION = "apply_rotary_pos_emb"
@@ -60,31 +61,32 @@ def compile_elementwise(model: Any, *, backend: str = "inductor") -> Iterator[in
     The first forward and backward of a process take about 20 seconds longer. Hooks on modules still
     work. Raises UsageError if torch cannot compile on this machine.
     """
-    changed: list[nn.Module] = []
-    decoder = model.get_decoder()
-    families = {sys.modules[type(module).__module__] for module in decoder.modules()}
-    original_ropes: dict[Any, AnyFunction] = {}
-    try:
-        _require_compiler(backend)
-        # Norms and MLPs: an instance attribute ``forward`` overrides the class's method. Modules
-        # that another context has already patched stay as they are.
-        for module in decoder.modules():
-            compiled = _compile_module(module, backend)
-            if compiled is not None and "forward" not in vars(module):
-                vars(module)["forward"] = compiled
-                changed.append(module)
-        # Rotations are module-level functions, one per model family.
-        for family in families:
-            rope = getattr(family, ROPE_FUNCTION, None)
-            if rope and rope.__module__ != __name__ and _is_standard_rope(rope):
-                original_ropes[family] = rope
-                setattr(family, ROPE_FUNCTION, _compile_rope(rope, backend))
-        yield len(changed) + len(original_ropes)
-    finally:
-        for module in changed:
-            del vars(module)["forward"]
-        for family, rope in original_ropes.items():
-            setattr(family, ROPE_FUNCTION, rope)
+    with claim_model(model):
+        changed: list[nn.Module] = []
+        decoder = model.get_decoder()
+        families = {sys.modules[type(module).__module__] for module in decoder.modules()}
+        original_ropes: dict[Any, AnyFunction] = {}
+        try:
+            _require_compiler(backend)
+            # Norms and MLPs: an instance attribute ``forward`` overrides the class's method.
+            # Modules that another context has already patched stay as they are.
+            for module in decoder.modules():
+                compiled = _compile_module(module, backend)
+                if compiled is not None and "forward" not in vars(module):
+                    vars(module)["forward"] = compiled
+                    changed.append(module)
+            # Rotations are module-level functions, one per model family.
+            for family in families:
+                rope = getattr(family, ROPE_FUNCTION, None)
+                if rope and rope.__module__ != __name__ and _is_standard_rope(rope):
+                    original_ropes[family] = rope
+                    setattr(family, ROPE_FUNCTION, _compile_rope(rope, backend))
+            yield len(changed) + len(original_ropes)
+        finally:
+            for module in changed:
+                del vars(module)["forward"]
+            for family, rope in original_ropes.items():
+                setattr(family, ROPE_FUNCTION, rope)
 
 
 @cache

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
+from idiolect.models.model_thread import claim_model
 
 
 def quantize_rows(weight_OD: Tensor, bits: int, *, group: int | None = None) -> Tensor:
@@ -43,15 +44,16 @@ def quantize_rows(weight_OD: Tensor, bits: int, *, group: int | None = None) -> 
 def temporarily_quantize(base: Base, bits: int, *, group: int | None = None) -> Iterator[Base]:
     """Yield the base with its linear weights rounded in place, except the output head. They are
     restored afterwards."""
-    head = base.model.get_output_embeddings()
-    originals: list[tuple[nn.Linear, Tensor]] = []
-    try:
-        for module in base.model.modules():
-            if isinstance(module, nn.Linear) and module is not head:
-                # The original tensor is kept, not a copy, so restoring is exact.
-                originals.append((module, module.weight.data))
-                module.weight.data = quantize_rows(module.weight.data, bits, group=group)
-        yield base
-    finally:
-        for module, weight in originals:
-            module.weight.data = weight
+    with claim_model(base.model):
+        head = base.model.get_output_embeddings()
+        originals: list[tuple[nn.Linear, Tensor]] = []
+        try:
+            for module in base.model.modules():
+                if isinstance(module, nn.Linear) and module is not head:
+                    # The original tensor is kept, not a copy, so restoring is exact.
+                    originals.append((module, module.weight.data))
+                    module.weight.data = quantize_rows(module.weight.data, bits, group=group)
+            yield base
+        finally:
+            for module, weight in originals:
+                module.weight.data = weight

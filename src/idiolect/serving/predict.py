@@ -81,7 +81,7 @@ def predict_one(
         seed=config.train.seed,
     )
     query = Interaction(id="asked", position=len(history.items), fields=task.parse_input(text))
-    generator = Generator(loaded, {person: adapter.check_matches_base(loaded)} if adapter else {})
+    generator = Generator(loaded, {person: adapter} if adapter else {})
     found = answer_questions(generator, task, [Question(person=person_context, query=query)])[0]
     return Prediction(
         person=person,

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from idiolect.adapters.hooks import activate_lora, build_token_mask
+from idiolect.adapters.hooks import ActiveLora, activate_loras, build_token_mask
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora, require_lora
 from idiolect.errors import TrainingError
 from idiolect.inference.nll import compute_target_nll
@@ -119,7 +119,7 @@ def _compute_mean_loss(
     batch = collate(examples, pad=base.pad_token_id, device=base.device)
     # `active` is 1 at the tokens on which the adapter acts: all of them, or those of the answer.
     active = build_token_mask(base, lora, examples)
-    with activate_lora(base.model, pairs, lora.scale, active):
+    with activate_loras(base.model, [ActiveLora(pairs, lora.scale, active)]):
         nll_N = compute_target_nll(base.model, batch)
     count_N = batch.count
     return (nll_N * count_N).sum() / count_N.sum()

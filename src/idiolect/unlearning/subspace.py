@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from idiolect.config import derive_seed
 from idiolect.models.base import Base
+from idiolect.models.model_thread import claim_model
 from idiolect.prompts.batch import batches_within_token_budget, collate
 from idiolect.prompts.render import Example
 from idiolect.unlearning.trainee import FORWARD_TOKENS, Delta, TrainableModel, WeightDelta
@@ -167,12 +168,13 @@ def _record_inputs(
     def make_hook(parts: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda _, args: parts.append(args[0].detach()[kept_BT])
 
-    handles = [
-        model.get_submodule(path).register_forward_pre_hook(make_hook(parts))
-        for path, parts in found.items()
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    with claim_model(model):
+        handles = [
+            model.get_submodule(path).register_forward_pre_hook(make_hook(parts))
+            for path, parts in found.items()
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()

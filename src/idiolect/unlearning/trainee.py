@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from idiolect.adapters.hooks import activate_lora, build_token_mask
+from idiolect.adapters.hooks import ActiveLora, activate_loras, build_token_mask
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora
 from idiolect.errors import UsageError
 from idiolect.inference.nll import compute_target_logits, compute_target_nll, nll_from_hidden
@@ -94,24 +94,23 @@ class LoraModel:
     @contextmanager
     def use_initial_model(self, examples: Sequence[Example]) -> Iterator[Any]:
         """Yield the base with the person's adapter, if there is one."""
-        with ExitStack() as stack:
-            if self.personal is not None:
-                personal = self.personal.config
-                active = build_token_mask(self.base, personal, examples)
-                stack.enter_context(
-                    activate_lora(self.base.model, self._frozen, personal.scale, active)
-                )
+        with activate_loras(self.base.model, self._list_initial(examples)):
             yield self.base.model
+
+    def _list_initial(self, examples: Sequence[Example]) -> list[ActiveLora]:
+        if self.personal is None:
+            return []
+        personal = self.personal.config
+        active = build_token_mask(self.base, personal, examples)
+        return [ActiveLora(self._frozen, personal.scale, active)]
 
     @contextmanager
     def use_current_model(self, examples: Sequence[Example]) -> Iterator[Any]:
         """Yield the initial model plus the LoRA in training."""
         active = build_token_mask(self.base, self.config, examples)
-        with (
-            self.use_initial_model(examples) as model,
-            activate_lora(model, self.pairs, self.config.scale, active),
-        ):
-            yield model
+        trained = ActiveLora(self.pairs, self.config.scale, active)
+        with activate_loras(self.base.model, [*self._list_initial(examples), trained]):
+            yield self.base.model
 
     def export_delta(self) -> LoraAdapter:
         """Return the LoRA."""

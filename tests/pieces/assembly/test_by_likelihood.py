@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idiolect.errors import UsageError
+from idiolect.errors import IntegrityError, UsageError
 from idiolect.inference.scoring import iter_token_losses
 from idiolect.models.base import Base
 from idiolect.pieces.assembly.by_gates import assemble_recipes
@@ -61,6 +62,31 @@ def test_compute_posterior_equals_values_by_hand() -> None:
     roots = [math.sqrt(x) for x in likely]
     cooler = torch.tensor([x / sum(roots) for x in roots], dtype=torch.float64)
     assert torch.allclose(compute_posterior(nats, 2.0), cooler)
+
+
+@pytest.mark.finding("batch-mates")
+def test_compute_posterior_gives_sharers_with_broken_losses_nothing() -> None:
+    nats = torch.tensor([2.0, math.nan, 1.0, math.inf], dtype=torch.float64)
+    found = compute_posterior(nats, 1.0)
+    assert found[1] == found[3] == 0
+    assert torch.equal(found[[0, 2]], compute_posterior(nats[[0, 2]], 1.0))
+
+
+@pytest.mark.finding("batch-mates")
+@pytest.mark.parametrize("by", ["likelihood", "gates"])
+def test_assemble_recipes_names_sharer_of_hostile_pieces(
+    base: Base, tmp_path: Path, by: Any
+) -> None:
+    pool = create_empty_pool(tmp_path / "pool", base)
+    entries = [make_contribution(pool, base, n) for n in range(2)]
+    pairs = {path: (a, b * 1e30) for path, (a, b) in entries[1].adapter.pairs.items()}
+    entries[1] = replace(entries[1], adapter=replace(entries[1].adapter, pairs=pairs))
+    with pool.lock_for_writing():
+        pool.add_sharers(entries)
+    target_users = {"ann": (Example((60, 61, 62, 63, 64), 2),)}
+    config = AssembleConfig(by=by, top_k=2)
+    with pytest.raises(IntegrityError, match=f"sharer {entries[1].sharer}.* times as large"):
+        assemble_recipes(base, pool, target_users, config)
 
 
 def test_select_most_probable_skips_base_and_breaks_ties_by_order() -> None:

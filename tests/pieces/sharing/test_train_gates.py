@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from idiolect.adapters import update_norm
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora, require_lora
 from idiolect.adapters.stacks.gates import GateVectors
 from idiolect.errors import IntegrityError, MismatchError, TrainingError, UsageError
@@ -404,11 +406,17 @@ def test_train_gates_rejects_adapter_without_effect(base: Base) -> None:
     assert path in str(raised.value)
 
 
-def test_train_gates_names_sharer_with_non_finite_loss(base: Base) -> None:
+def test_train_gates_names_sharer_with_non_finite_loss(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shared = make_sharers(base)
     person, adapter, examples = shared[1]
     huge = {path: (a * 1e200, b * 1e200) for path, (a, b) in adapter.pairs.items()}
     shared[1] = (person, replace(adapter, pairs=huge), examples)
+    with pytest.raises(IntegrityError, match=r"sharer 'p1': adapter .* times as large"):
+        train_gates(base, shared, CONFIG)
+    # An adapter that no check refuses is found by its loss.
+    monkeypatch.setattr(update_norm, "MAX_NORM_RATIO", math.inf)
     with pytest.raises(TrainingError, match="'p1'"):
         train_gates(base, shared, CONFIG)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -186,3 +187,19 @@ def test_iter_row_groups_yields_each_row_once_within_budget(
             len(group_prefixes.ids) <= 1
             or len(group_prefixes.ids) * max(map(len, group_prefixes.ids)) <= budget
         )
+
+
+@pytest.mark.finding("batch-mates")
+def test_gather_past_key_values_gives_rows_without_prefix_zeros() -> None:
+    """The mask hides them, but not a NaN of another person's prefix."""
+    prefixes = SharedPrefixes(ids=((1, 2, 3), (4, 5)), prefix_of_row=(0, -1, 1))
+    keys = torch.full((2, 1, 3, 4), float("nan"))
+    keys[1] = 7.0
+    keys.requires_grad_()
+    found = prefixes.gather_past_key_values({0: (keys, keys)}, [0, 1, 2], keys.device)
+    assert found is not None
+    for part in found[0]:
+        assert part[0].isnan().all() and not part[1].any() and (part[2] == 7).all()
+    # A gradient that is not finite does not reach another row's prefix.
+    found[0][0][1].backward(torch.full((1, 3, 4), float("nan")))
+    assert keys.grad is not None and not keys.grad.any()

@@ -3,6 +3,7 @@ other."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from idiolect.adapters import update_norm
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora
-from idiolect.errors import MismatchError, TrainingError, UsageError
+from idiolect.errors import IntegrityError, MismatchError, TrainingError, UsageError
 from idiolect.events import Event, Metrics, Progress
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
@@ -249,8 +251,11 @@ def make_one_job_explode(base: Base, work: Sequence[TrainingJob], at: int) -> li
 
 
 def test_train_many_with_infinite_loss_names_person_and_keeps_checkpoint(
-    base: Base, tmp_path: Path
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with pytest.raises(IntegrityError, match="person 'p2': initial adapter"):
+        train_many(base, make_one_job_explode(base, make_jobs(), 2), LORA, TrainConfig(epochs=1))
+    monkeypatch.setattr(update_norm, "MAX_NORM_RATIO", math.inf)
     work = make_one_job_explode(base, make_jobs(), 2)
     config = TrainConfig(batch=2, epochs=1)
     path, engine = tmp_path / "c", EngineConfig(slots=2, checkpoint_seconds=0)

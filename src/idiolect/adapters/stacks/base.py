@@ -3,6 +3,9 @@
 Shapes: ``U`` slots, ``P`` parameters of a slot, ``B`` rows of a batch, ``T`` tokens, ``N`` tokens
 without padding, ``D`` input width of a module. Row ``i`` of a batch belongs to slot ``rows[i]``;
 slot -1 is the bare base, without an adapter.
+
+Rows of the bare base use a zero slot of their own, behind the people's slots. If they used a
+person's slot at scale 0, a huge adapter there would turn them into NaN: infinity times zero.
 """
 
 from __future__ import annotations
@@ -48,7 +51,10 @@ class TrainableStack(ABC, Generic[V_co]):
         if dtype is None:
             dtype = torch.float64 if base.dtype == torch.float64 else torch.float32
         self.base = base
-        self.weights = torch.zeros(slots, size, dtype=dtype, device=base.device)
+        # One row more than slots: the last row is the zero slot, and stays zero.
+        self._weights_with_zero = torch.zeros(slots + 1, size, dtype=dtype, device=base.device)
+        self._grads_with_zero: Tensor | None = None
+        self.weights = self._weights_with_zero[:slots]
         self.grads: Tensor | None = None
         self.trainable_offset = 0
         self.invocation = encode_invocation(base.tokenizer) if active == "answer" else ()
@@ -63,7 +69,8 @@ class TrainableStack(ABC, Generic[V_co]):
 
     def train(self) -> Self:
         """Allocate ``grads`` [U, P], to which ``backward`` then adds gradients."""
-        self.grads = torch.zeros_like(self.weights)
+        self._grads_with_zero = torch.zeros_like(self._weights_with_zero)
+        self.grads = self._grads_with_zero[: self.num_slots]
         self._autograd_anchor.requires_grad_()
         return self
 
@@ -73,6 +80,10 @@ class TrainableStack(ABC, Generic[V_co]):
         # The hooks' backward adds to ``grads`` itself; only the anchor gets an autograd gradient.
         loss.backward()
         self._autograd_anchor.grad = None
+
+    def _select_zero_slot(self, rows: Tensor) -> Tensor:
+        """Return the rows' slots [B] with the zero slot in place of -1."""
+        return rows.masked_fill(rows < 0, self.num_slots)
 
     @property
     def _is_training(self) -> bool:
@@ -124,8 +135,8 @@ class TrainableStack(ABC, Generic[V_co]):
         """Inside the context, the base's forward of tokens [1, N] applies slot ``slots[0]`` to the
         first ``sizes[0]`` tokens, slot ``slots[1]`` to the next ``sizes[1]``, and so on.
 
-        Each slot occurs once. Only kinds with ``KindSpec.packs`` implement this; other stacks raise
-        NotImplementedError.
+        Each slot occurs once; -1 is the bare base. Only kinds with ``KindSpec.packs`` implement
+        this; other stacks raise NotImplementedError.
         """
         raise NotImplementedError(f"{type(self).__name__} runs padded rows only")
 

@@ -133,12 +133,12 @@ class GateVectorStack(TrainableStack[GateVectors]):
         As ``TrainableStack.activate``, but the frozen adapter runs without dropout.
         """
         assert dropout is None
-        # Rows of the bare base use slot 0 at scale 0.
-        scale_B = (rows >= 0).to(self.weights.dtype) * self.config.scale
-        slot_index = SlotIndex(rows.clamp_min(0), scale_B[:, None, None], active)
+        scale = self.weights.new_full((1, 1, 1), self.config.scale)
+        slot_index = SlotIndex(self._select_zero_slot(rows), scale, active)
         # Compute in the base's dtype; gradients go to views of ``grads`` in the stack's dtype.
-        gates = self._split_buffer(self.weights.to(self.base.dtype))
-        grads = self._split_buffer(self.grads) if self.grads is not None else {}
+        gates = self._split_buffer(self._weights_with_zero.to(self.base.dtype))
+        buffer = self._grads_with_zero
+        grads = self._split_buffer(buffer) if buffer is not None else {}
         hooks = {
             path: self._make_hook(
                 GatedLoraWeights(gate, *self.lora_stack.pairs[path], grads.get(path)), slot_index

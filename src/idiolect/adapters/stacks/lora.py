@@ -39,8 +39,8 @@ from idiolect.models.base import Base
 
 
 class LoraStack(TrainableStack[LoraAdapter]):
-    """The LoRA adapters of ``U`` slots: A [U, R, D] and B [U, O, R] of each module as views of one
-    buffer.
+    """The LoRA adapters of ``U`` slots: A [U + 1, R, D] and B [U + 1, O, R] of each module as views
+    of one buffer, with the zero slot last.
 
     ``weights`` and ``grads`` are [U, P]: row ``u`` holds everything of slot ``u``, all A before all
     B, so an optimizer updates one person's row as a whole, from column ``trainable_offset`` on.
@@ -53,7 +53,7 @@ class LoraStack(TrainableStack[LoraAdapter]):
         self.target_modules: tuple[TargetModule, ...] = target_modules(base.model, config)
         size = sum(config.rank * (s.inputs + s.outputs) for s in self.target_modules)
         super().__init__(base, slots=slots, size=size, dtype=dtype, active=config.active)
-        self.pairs: dict[str, tuple[Tensor, Tensor]] = self._split_buffer(self.weights)
+        self.pairs: dict[str, tuple[Tensor, Tensor]] = self._split_buffer(self._weights_with_zero)
         # A shared A is frozen: only the columns of B, which come after all A, are trained.
         all_a = config.rank * sum(s.inputs for s in self.target_modules)
         self.trainable_offset = all_a if config.shared_a else 0
@@ -98,9 +98,8 @@ class LoraStack(TrainableStack[LoraAdapter]):
         ``rows``: [B] long, -1 for the bare base. ``active``: what ``token_mask`` returned. The
         base's own weights do not change.
         """
-        # Rows of the bare base use slot 0 at scale 0.
-        scale_B = (rows >= 0).to(self.weights.dtype) * self.config.scale
-        slot_index = SlotIndex(rows.clamp_min(0), scale_B[:, None, None], active)
+        scale = self.weights.new_full((1, 1, 1), self.config.scale)
+        slot_index = SlotIndex(self._select_zero_slot(rows), scale, active)
         with self._register_hooks(
             lambda pair, number: self._make_hook(pair, slot_index, number, dropout)
         ):
@@ -110,8 +109,9 @@ class LoraStack(TrainableStack[LoraAdapter]):
     def activate_packed(self, slots: Sequence[int], sizes: Sequence[int]) -> Iterator[None]:
         """Inside the context, the base's forward of tokens [1, N] adds the adapter of slot
         ``slots[0]`` to the first ``sizes[0]`` tokens, that of ``slots[1]`` to the next
-        ``sizes[1]``, and so on; each slot occurs once."""
-        tokens = TokenGroups.from_slots(slots, sizes, self.config.scale, self.weights)
+        ``sizes[1]``, and so on; each slot occurs once, and -1 is the bare base."""
+        numbers = [slot if slot >= 0 else self.num_slots for slot in slots]
+        tokens = TokenGroups.from_slots(numbers, sizes, self.config.scale, self.weights)
         with self._register_hooks(lambda pair, _: self._make_packed_hook(pair, tokens)):
             yield
 
@@ -119,9 +119,10 @@ class LoraStack(TrainableStack[LoraAdapter]):
     def _register_hooks(self, hook: Callable[[LoraWeights, int], Hook]) -> Iterator[None]:
         """Inside the context, each module has the forward hook that ``hook`` makes from its weights
         and number."""
-        grads = self._split_buffer(self.grads) if self.grads is not None else {}
+        buffer = self._grads_with_zero
+        grads = self._split_buffer(buffer) if buffer is not None else {}
         # The hooks compute in the base's dtype; gradients are added in the dtype of ``weights``.
-        cast = self._split_buffer(self.weights.to(self.base.dtype))
+        cast = self._split_buffer(self._weights_with_zero.to(self.base.dtype))
         hooks: dict[str, Hook] = {}
         for number, module in enumerate(self.target_modules):
             grad_a, grad_b = grads.get(module.path, (None, None))

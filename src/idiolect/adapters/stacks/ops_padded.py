@@ -22,17 +22,17 @@ class SlotIndex:
     """The slot of each row, and the tokens on which adapters act."""
 
     slot: Tensor
-    """Each row's slot [B], long; any slot for rows of the bare base."""
+    """Each row's slot [B], long; the zero slot for rows of the bare base."""
     scale: Tensor
-    """The factor of each row's update [B, 1, 1]; 0 for the bare base."""
+    """The factor of all updates [1, 1, 1]."""
     token_mask: Tensor | None = None
     """[B, T, 1], 1 on tokens where the adapter acts; None for all. A forward of another length is a
     later step of generation: its tokens come after the prompt, so the adapter acts on all of
     them."""
 
     def compute_token_scale(self, like: Tensor) -> Tensor:
-        """Return the factor of each token's update [B, 1 or T, 1], in the dtype of ``like`` [B, T,
-        R]."""
+        """Return the factor of each token's update [1, 1, 1] or [B, T, 1], in the dtype of
+        ``like`` [B, T, R]."""
         scale = self.scale.to(like.dtype)
         # The whole row, or a later step of generation (see ``token_mask``).
         if self.token_mask is None or self.token_mask.shape[1] != like.shape[1]:

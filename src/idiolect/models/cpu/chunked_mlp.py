@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from idiolect.models.model_thread import claim_model
+
 CHUNK_TOKENS = 256
 """128 and 512 were slower in measurements."""
 
@@ -21,18 +23,19 @@ CHUNK_TOKENS = 256
 def chunk_mlp(model: nn.Module) -> Iterator[None]:
     """Inside the context, feed-forward layers run in chunks if no gradients are needed, the input
     is on a CPU, and none of their modules has a hook."""
-    changed = [
-        m for name, m in model.named_modules() if name.endswith("mlp") and _is_pointwise_mlp(m)
-    ]
-    # Leave modules alone that another context has patched.
-    changed = [m for m in changed if "forward" not in vars(m)]
-    for module in changed:
-        vars(module)["forward"] = _make_forward(module, module.forward)
-    try:
-        yield
-    finally:
+    with claim_model(model):
+        changed = [
+            m for name, m in model.named_modules() if name.endswith("mlp") and _is_pointwise_mlp(m)
+        ]
+        # Leave modules alone that another context has patched.
+        changed = [m for m in changed if "forward" not in vars(m)]
         for module in changed:
-            del vars(module)["forward"]
+            vars(module)["forward"] = _make_forward(module, module.forward)
+        try:
+            yield
+        finally:
+            for module in changed:
+                del vars(module)["forward"]
 
 
 def _is_pointwise_mlp(module: nn.Module) -> bool:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from idiolect.models.device import get_free_bytes
+from idiolect.models.model_thread import claim_model
 
 PackedMatrices = tuple[Tensor, Tensor]
 """A packed weight [O, D], and the same transposed [D, O]."""
@@ -68,24 +69,25 @@ def prepack_linear(model: nn.Module) -> Iterator[None]:
     """Inside the context, the model's linear layers use packed matrices if they are frozen, in
     bf16, on a CPU that supports it, and if there is enough free memory. Hooks on the modules still
     work."""
-    changed: list[nn.Module] = []
-    linear = [m for m in model.modules() if isinstance(m, nn.Linear) and _can_prepack(m)]
-    # Pack all layers or none: a part of them would not give a predictable speed.
-    missing = sum(2 * m.weight.nbytes for m in linear if _get_packed(m) is None)
-    if missing > get_free_bytes(torch.device("cpu")) * MAX_FREE_MEMORY_FRACTION:
-        linear = []
-    for module in linear:
-        # An instance attribute overrides the class's forward; hooks still run around it.
-        if "forward" not in vars(module):
-            matrices = _pack_weight(module)
-            if matrices:
-                vars(module)["forward"] = _make_forward(matrices, module.bias)
-                changed.append(module)
-    try:
-        yield
-    finally:
-        for module in changed:
-            del vars(module)["forward"]
+    with claim_model(model):
+        changed: list[nn.Module] = []
+        linear = [m for m in model.modules() if isinstance(m, nn.Linear) and _can_prepack(m)]
+        # Pack all layers or none: a part of them would not give a predictable speed.
+        missing = sum(2 * m.weight.nbytes for m in linear if _get_packed(m) is None)
+        if missing > get_free_bytes(torch.device("cpu")) * MAX_FREE_MEMORY_FRACTION:
+            linear = []
+        for module in linear:
+            # An instance attribute overrides the class's forward; hooks still run around it.
+            if "forward" not in vars(module):
+                matrices = _pack_weight(module)
+                if matrices:
+                    vars(module)["forward"] = _make_forward(matrices, module.bias)
+                    changed.append(module)
+        try:
+            yield
+        finally:
+            for module in changed:
+                del vars(module)["forward"]
 
 
 def _make_forward(matrices: PackedMatrices, bias: Tensor | None) -> Callable[[Tensor], Tensor]:

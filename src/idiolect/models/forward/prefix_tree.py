@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface
 
 from idiolect.models import attention
@@ -53,9 +52,9 @@ class AttentionGroup:
     """Spans that attend in one product."""
 
     token_indices: Tensor
-    """The indices of each span's tokens [B, S]; arbitrary in padding."""
+    """The indices of each span's tokens [B, S]; in padding, the span's first token."""
     prefix_indices: Tensor
-    """The indices of each span's prefix tokens [B, P]; arbitrary in padding."""
+    """The indices of each span's prefix tokens [B, P]; in padding, the span's first token."""
     mask: Tensor
     """The additive attention mask [B, 1, S, P + S]."""
     unpadded_positions: Tensor
@@ -206,8 +205,15 @@ def _build_group(
 ) -> AttentionGroup:
     """Build a group from the token indices of each span with its prefix, and the prefix
     lengths."""
-    own_BS, sizes_B = _pad_sequences([p[d:] for p, d in zip(span_indices, depths, strict=True)])
-    front_BP, depths_B = _pad_sequences([p[:d] for p, d in zip(span_indices, depths, strict=True)])
+    # The mask hides padding, but NaN passes it. So padding repeats a token of the same span.
+    own, fill = (
+        [p[d:] for p, d in zip(span_indices, depths, strict=True)],
+        [p[d] for p, d in zip(span_indices, depths, strict=True)],
+    )
+    own_BS, sizes_B = _pad_sequences(own, fill)
+    front_BP, depths_B = _pad_sequences(
+        [p[:d] for p, d in zip(span_indices, depths, strict=True)], fill
+    )
     width = own_BS.shape[1]
     # Each token attends to its whole prefix and causally to its own span.
     past_BP = torch.arange(front_BP.shape[1]) < depths_B[:, None]
@@ -230,10 +236,13 @@ def _build_group(
     )
 
 
-def _pad_sequences(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Return integer rows right-padded with zeros [B, longest], and their lengths [B]."""
-    tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
-    return pad_sequence(tensors, batch_first=True), torch.tensor([len(row) for row in rows])
+def _pad_sequences(rows: Sequence[Sequence[int]], fill: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return integer rows right-padded with their own ``fill`` [B, longest], and their lengths
+    [B]."""
+    longest = max(len(row) for row in rows)
+    padded = [[*row, *[own] * (longest - len(row))] for row, own in zip(rows, fill, strict=True)]
+    lengths = torch.tensor([len(row) for row in rows])
+    return torch.tensor(padded, dtype=torch.long).view(len(rows), longest), lengths
 
 
 AttentionInterface.register(NAME, attend_tree)

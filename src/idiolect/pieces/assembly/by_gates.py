@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from idiolect.adapters.hooks import forward_hooks
+from idiolect.adapters.update_norm import require_bounded_update
 from idiolect.events import Listener, Progress, null_listener
 from idiolect.models.base import Base
 from idiolect.models.cpu.chunked_mlp import chunk_mlp
@@ -185,7 +187,8 @@ class GateAssembly:
 
             return add_pieces
 
-        with self._attach_hooks(make_hook), suppress(_StopForwardError):
+        hooks = {path: make_hook(path) for path in self.pool.sites}
+        with forward_hooks(self.base.model, hooks), suppress(_StopForwardError):
             forward_tree(self.base, rows.tree)
         return [
             build_recipe(
@@ -222,6 +225,8 @@ class GateAssembly:
             # Pieces keep full precision until they are combined; the hook casts the result.
             dtype = torch.float64 if self.base.dtype == torch.float64 else torch.float32
             a, b = self.pool.load_pieces(sharer, [path])[path]
+            where = f"{self.pool.folder}: piece of sharer {sharer}"
+            require_bounded_update(self.base.model, path, (a, b), self.pool.lora.scale, what=where)
             pair = a.to(self.base.device, dtype), b.to(self.base.device, dtype)
             size = sum(part.nbytes for part in pair)
             if self._cached_bytes + size > MAX_CACHE_BYTES:
@@ -229,16 +234,3 @@ class GateAssembly:
             self._piece_cache[sharer, path] = pair
             self._cached_bytes += size
         return self._piece_cache[sharer, path]
-
-    @contextmanager
-    def _attach_hooks(self, hook: Callable[[str], Callable[..., Tensor]]) -> Iterator[None]:
-        """Attach a forward hook to every module of the pool while inside."""
-        handles = [
-            self.base.model.get_submodule(path).register_forward_hook(hook(path))
-            for path in self.pool.sites
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()

@@ -10,13 +10,13 @@ Shapes: ``B`` items, ``T`` tokens, ``D``/``O`` input and output widths of a modu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from idiolect.adapters.hooks import forward_hooks
 from idiolect.models.base import Base
 from idiolect.pieces.assembly.choose import choose_pieces, draw_gumbel_noise
 from idiolect.pieces.assembly.normalize import normalize_inputs
@@ -69,7 +69,7 @@ def assemble_checked(
     # it harmless.
     ids_BT = pad_token_ids([e.ids[:-1] for e in examples], base.pad_token_id, base.device)
     decoder: Any = base.model.get_decoder()
-    with _attach_hooks(base.model, {path: make_hook(path) for path in pool.sites}):
+    with forward_hooks(base.model, {path: make_hook(path) for path in pool.sites}):
         decoder(input_ids=ids_BT, use_cache=False)
     ordered = [picks[path] for path in pool.sites]
     return build_recipe(target_user.person, ordered, pool.sharers, config.aggregate)
@@ -130,16 +130,3 @@ def _compute_update(
     for weight, a_RD, b_OR in pieces:
         update_BTO = update_BTO + weight * scale * (x_BTD @ a_RD.T @ b_OR.T)
     return update_BTO
-
-
-@contextmanager
-def _attach_hooks(model: Any, hooks: Mapping[str, Callable[..., Tensor]]) -> Iterator[None]:
-    """Attach forward hooks (module path to hook) while inside."""
-    handles = [
-        model.get_submodule(path).register_forward_hook(hook) for path, hook in hooks.items()
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

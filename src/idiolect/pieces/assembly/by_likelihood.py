@@ -11,6 +11,7 @@ Shapes: ``C`` candidate sharers, ``N`` tokens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from idiolect.adapters.stacks.lora import LoraStack
 from idiolect.config import derive_seed
+from idiolect.errors import IntegrityError, NotFiniteError
 from idiolect.inference.nll import nll_from_hidden
 from idiolect.inference.scoring import iter_token_losses
 from idiolect.models.base import Base
@@ -50,10 +52,14 @@ class LikelihoodMixture:
         self.forward_tokens = forward_tokens
         self.candidates = choose_candidates(pool.sharers, config)
         self.adapters = {sharer: pool.get_adapter(sharer) for sharer in self.candidates}
-        # The last slot stays zero: it is the bare base.
-        self.stack = LoraStack(base, pool.lora, len(self.candidates) + 1)
-        for slot, adapter in enumerate(self.adapters.values()):
-            self.stack.load_slot(slot, adapter)
+        self.stack = LoraStack(base, pool.lora, len(self.candidates))
+        for slot, (sharer, adapter) in enumerate(self.adapters.items()):
+            try:
+                self.stack.load_slot(slot, adapter)
+            except IntegrityError as error:
+                raise IntegrityError(
+                    f"{pool.folder}: pieces of sharer {sharer}: {error}; withdraw that sharer"
+                ) from error
         self._invocation = encode_invocation(base.tokenizer) if pool.lora.active == "answer" else ()
 
     def make_recipe(self, target_user: TargetUser) -> Recipe:
@@ -92,7 +98,11 @@ class LikelihoodMixture:
             losses = iter_token_losses(
                 self.base, rows, active_adapters, forward_tokens=self.forward_tokens
             )
-            total.append(sum(nll * times for _, nll, times in losses))
+            try:
+                total.append(sum(nll * times for _, nll, times in losses))
+            except NotFiniteError:
+                # A loss beyond all numbers: the sharer gets the probability 0.
+                total.append(math.inf)
         return torch.tensor(total, dtype=torch.float64)
 
     def _forward_items(self, examples: Sequence[Example]) -> Tensor:
@@ -116,11 +126,11 @@ class LikelihoodMixture:
         ]
         nodes += answers * (1 + len(self.candidates))
         tree = PrefixTree.from_nodes(nodes, self.base)
-        # The base (zero slot) covers the prompts and its own answers; then come the candidates'
+        # The base (slot -1) covers the prompts and its own answers; then come the candidates'
         # answers.
         answer_tokens = sum(len(node.ids) for node in answers)
         base_tokens = len(tree.ids) - answer_tokens * len(self.candidates)
-        slots = [len(self.candidates), *range(len(self.candidates))]
+        slots = [-1, *range(len(self.candidates))]
         with self.stack.activate_packed(
             slots, [base_tokens, *[answer_tokens] * len(self.candidates)]
         ):
@@ -204,9 +214,11 @@ def recipe_from_nll(
 def compute_posterior(nats: Tensor, temperature: float) -> Tensor:
     """Return probabilities [1 + C] from summed losses in nats [1 + C], for a uniform prior.
 
-    A temperature above 1 trusts the losses less.
+    A temperature above 1 trusts the losses less. A loss that is not finite gives the probability
+    0, so a damaged sharer takes no share.
     """
-    return (-nats / temperature).softmax(dim=0)
+    finite = nats.where(nats.isfinite(), torch.inf)
+    return (-finite / temperature).softmax(dim=0)
 
 
 def select_most_probable(weights: Tensor, count: int) -> list[tuple[int, float]]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.adapters.hooks import build_token_mask
+from idiolect.adapters.hooks import build_token_mask, forward_hooks
 from idiolect.adapters.lora import LoraAdapter, require_lora
 from idiolect.adapters.stacks.gates import GateVectors
 from idiolect.errors import TrainingError
@@ -101,12 +101,6 @@ def attach_gated_lora(
 
         return add_update
 
-    handles = [
-        base.model.get_submodule(path).register_forward_hook(make_hook(gates[path], *pair))
-        for path, pair in adapter.pairs.items()
-    ]
-    try:
+    hooks = {path: make_hook(gates[path], *pair) for path, pair in adapter.pairs.items()}
+    with forward_hooks(base.model, hooks):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from idiolect.models.attention import PastKeyValues
 from idiolect.models.base import Base
@@ -74,8 +75,8 @@ class SharedPrefixes:
     ) -> PastKeyValues | None:
         """Return keys and values for some rows, from those of all prefixes.
 
-        ``None`` if no row has a prefix. A row without one gets those of another, which its
-        attention mask hides.
+        ``None`` if no row has a prefix. A row without one gets zeros, which its attention mask
+        hides; with another's keys, a NaN of theirs would pass the mask.
         """
         longest = max(map(self.get_prefix_length, rows))
         if not longest:
@@ -83,11 +84,15 @@ class SharedPrefixes:
         prefix_indices = torch.tensor(
             [max(0, self.prefix_of_row[row]) for row in rows], device=device
         )
+        lacking = [self.prefix_of_row[row] < 0 for row in rows]
+        lacking_B111 = torch.tensor(lacking, device=device)[:, None, None, None]
+
+        def select_rows(part: Tensor) -> Tensor:
+            found = part[:, :, :longest].index_select(0, prefix_indices)
+            return found.masked_fill(lacking_B111, 0) if any(lacking) else found
+
         return {
-            layer: (
-                keys[:, :, :longest].index_select(0, prefix_indices),
-                values[:, :, :longest].index_select(0, prefix_indices),
-            )
+            layer: (select_rows(keys), select_rows(values))
             for layer, (keys, values) in prefix_kv.items()
         }
 

@@ -36,7 +36,7 @@ from torch import Tensor
 from idiolect.adapters.kinds import init_adapter
 from idiolect.adapters.protocol import AdapterConfig
 from idiolect.config import derive_seed
-from idiolect.errors import TrainingError
+from idiolect.errors import IntegrityError, TrainingError
 from idiolect.events import Listener, Metrics, Progress, null_listener
 from idiolect.models.base import Base
 from idiolect.models.compiled_ops import compile_elementwise
@@ -239,7 +239,10 @@ class Engine(Generic[V]):
         start = job.initial_adapter or init_adapter(
             self.base, self.adapter_config, seed=self.config.seed, person=job.person
         )
-        self.stack.load_slot(slot, start)
+        try:
+            self.stack.load_slot(slot, start)
+        except IntegrityError as error:
+            raise IntegrityError(f"person {job.person!r}: initial {error}") from error
 
     def _derive_dropout_seed(self, state: SlotState, number: int) -> int:
         """Return a seed that depends on the person, step and example, never on the slot or on other
