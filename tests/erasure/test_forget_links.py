@@ -12,6 +12,7 @@ from idiolect.adapters.store.store import AdapterStore
 from idiolect.erasure.receipt import Receipt
 from idiolect.errors import IntegrityError
 from idiolect.history.dataset import read_dataset
+from idiolect.history.write import write_dataset
 from idiolect.pieces.withdrawal.remake import delete_export
 from idiolect.storage.manifest import Manifest
 from support.erasure_world import (
@@ -20,6 +21,7 @@ from support.erasure_world import (
     ErasureWorld,
     build_trained_world,
     copy_world,
+    make_chat,
     make_sentence,
 )
 from support.planted_remains import PLANTS
@@ -156,3 +158,23 @@ def test_forget_lists_everything_that_an_outsider_planted(
         here = (place.folder / "else" / str(number), tmp_path / "outside" / str(number))
         assert any(path.is_relative_to(folder) for path in places for folder in here), kind
     assert not done.is_complete
+
+
+@pytest.mark.finding("verify-again")
+def test_forget_keeps_hashes_before_anything_is_erased(
+    place: ErasureWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("idiolect.erasure.derived.DerivedArtifacts.erase_all", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            place.forget(receipt=tmp_path / "receipt.json")
+    shutil.rmtree(place.data)
+    write_dataset(place.data, [make_chat(BART, ANN, 3)], task="reply", source="x")
+    (place.folder / "copy.txt").write_text(make_sentence(ANN, 5))
+    done = place.forget(
+        config=api.ForgetConfig(rebuild=False), receipt=tmp_path / "receipt.json", verify=True
+    )
+    assert [hit.where.name for hit in done.left if hit.where.name == "copy.txt"] == ["copy.txt"]

@@ -130,21 +130,28 @@ class ForgetRequest:
             has_work = self._has_work(main, found)
             if not has_work and not verify:
                 raise NothingFoundError(self._explain_nothing_found(main))
+            receipt = Receipt(
+                person=self.person,
+                records=self.records,
+                searched=self.search_roots,
+                effects=(),
+                unreadable=(),
+                done=not dry_run,
+                verified=False,
+                too_short=found.unsearchable_count,
+                kept=self._caller_files,
+            )
+            if not dry_run:
+                # The hashes are kept first: after a kill, no file may tell the words any more.
+                self._save_receipt(receipt, found)
             act = self._preview_effects if dry_run else self._erase_everything
             effects = act(main, found) if has_work else []
-        receipt = Receipt(
-            person=self.person,
-            records=self.records,
-            searched=self.search_roots,
+        receipt = replace(
+            self._add_details(receipt),
             effects=tuple(effects),
             unreadable=tuple(found.unreadable),
-            done=not dry_run,
-            verified=False,
-            too_short=found.unsearchable_count,
-            kept=self._caller_files,
             seconds=time.monotonic() - started,
         )
-        receipt = self._add_details(receipt)
         if dry_run:
             return receipt
         # The receipt exists before the search begins, whatever happens then.
@@ -186,7 +193,10 @@ class ForgetRequest:
         self, main: Redaction, found: PersonInventory
     ) -> tuple[UnsearchedFile, ...]:
         """Say that the words could not be searched for: no dataset holds them any more."""
-        if found.request.patterns or found.unsearchable_count or main.is_needed:
+        patterns = found.request.patterns
+        if patterns.texts or patterns.has_short or patterns.hashed:
+            return ()
+        if found.unsearchable_count or main.is_needed:
             return ()
         why = (
             "the words are no longer in any dataset, so only the id was searched for; to search "
