@@ -45,7 +45,7 @@ def job(owner, **how):
     Job.objects.create(kind=service.TRAIN_JOB, owner=owner, worker="w", **how)
 
 player("ready")
-later = timezone.now() + timedelta(days=1)
+later = timezone.now() + timedelta(minutes=50)
 job(player("learning")[0], state="running", share=0.4, lease_until=later)
 job(player("failed")[0], state="failed", problem="There is too little memory.")
 known, last = player("known")

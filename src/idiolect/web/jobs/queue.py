@@ -27,6 +27,8 @@ from idiolect.web.models import Job
 State = Job.State
 LEASE = timedelta(seconds=20)
 """A worker that has not renewed its lease for this time counts as dead."""
+LONGEST_LEASE = timedelta(hours=1)
+"""Longer than any lease: a job of a dead worker waits at most so long if the clock is set back."""
 MAX_ATTEMPTS = 3
 """How often a job is started: a job that kills its worker would kill the next one too."""
 PROGRESS_INTERVAL = 0.5
@@ -123,9 +125,8 @@ def claim_job(worker: str) -> Job | None:
     """
     while True:
         now = timezone.now()
-        # A lease that lasts longer than any worker renews it for is from before the clock was set
-        # back.
-        expired = Q(lease_until__lt=now) | Q(lease_until__gt=now + 2 * LEASE)
+        # A lease for longer than that is from before the clock was set back.
+        expired = Q(lease_until__lt=now) | Q(lease_until__gt=now + LONGEST_LEASE)
         free = Q(state=State.QUEUED) | Q(expired, state=State.RUNNING)
         found = Job.objects.filter(free).order_by("made_at").first()
         if found is None:
