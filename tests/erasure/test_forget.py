@@ -17,6 +17,7 @@ from idiolect import api
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.erasure.forget import ForgetConfig
 from idiolect.errors import MismatchError, MissingError
+from idiolect.events import Message
 from idiolect.history.dataset import read_dataset
 from idiolect.history.history import History
 from idiolect.history.write import write_dataset
@@ -675,3 +676,28 @@ def test_forgotten_records_do_not_return_with_an_import(place: ErasureWorld) -> 
 def test_forget_without_suppression_writes_no_list(place: ErasureWorld) -> None:
     place.forget(config=ForgetConfig(suppress=False))
     assert not (place.folder / "suppressed.json").exists()
+
+
+@pytest.mark.finding("dry-run-effects")
+@pytest.mark.parametrize("records", [(), (f"{ANN}-4",)])
+def test_forget_dry_run_lists_what_is_trained_again_and_how_long(
+    place: ErasureWorld, records: tuple[str, ...]
+) -> None:
+    def run(*, dry_run: bool) -> tuple[Any, list[str]]:
+        said: list[Any] = []
+        request = api.ForgetRequest(
+            data=place.data, adapters=place.store, person=ANN, records=records, dry_run=dry_run
+        )
+        done = api.forget(request, listener=said.append)
+        return done, [event.text for event in said if isinstance(event, Message)]
+
+    preview, said = run(dry_run=True)
+    count = 2 if records else 1
+    assert said[0].startswith(f"adapters to train again: {count}, about a minute or less for")
+    done, said_again = run(dry_run=False)
+    assert said_again[0] == said[0]
+    kinds = {"adapter", "history", "records", "pseudonym", "suppression list"}
+    outcomes = ("rebuilt", "redacted", "destroyed", "added")
+    for outcome in outcomes:
+        expected = {e for e in list_effects(done, outcome) if e[0] in kinds}
+        assert {e for e in list_effects(preview, outcome) if e[0] in kinds} == expected

@@ -21,11 +21,13 @@ from typing import Any
 from idiolect.adapters.erasure import CopiedAdapterErasure, ExportErasure, StoreErasure
 from idiolect.adapters.store.artifact import BaseBoundArtifact
 from idiolect.adapters.store.store import AdapterStore
-from idiolect.erasure.derived import WORK_IN_PROGRESS, DerivedArtifacts
+from idiolect.erasure.derived import WORK_IN_PROGRESS, DerivedArtifacts, make_pieces_effect
+from idiolect.erasure.estimate import estimate_training
 from idiolect.erasure.inventory import LEDGER_FOLDER, PersonInventory, collect_inventory
 from idiolect.erasure.receipt import Receipt, ReceiptFile
+from idiolect.erasure.retrain import REASON
 from idiolect.errors import MissingError
-from idiolect.events import Listener, null_listener
+from idiolect.events import Listener, Message, null_listener
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.history.erasure import DatasetErasure, list_effects, rewrite_dataset
 from idiolect.history.redact import Redaction
@@ -144,6 +146,10 @@ class ForgetRequest:
             if not dry_run:
                 # The hashes are kept first: after a kill, no file may tell the words any more.
                 self._save_receipt(receipt, found)
+            # Training again is what takes long, so it is said before it begins.
+            estimate = estimate_training(found) if has_work and self.config.rebuild else None
+            if estimate is not None:
+                self.listener(Message(text=estimate.format_text()))
             act = self._preview_effects if dry_run else self._erase_everything
             effects = act(main, found) if has_work else []
         receipt = replace(
@@ -340,9 +346,11 @@ class ForgetRequest:
         out += list_effects(main, self.data) if main.is_needed else []
         out += [e for other in found.datasets for e in list_effects(other, other.dataset.folder)]
         out += [
-            ErasureEffect(what="pieces", where=pool, outcome="removed", person=self.person)
-            for pool, _ in found.pools
+            make_pieces_effect(pool, owner, self.person)
+            for pool, names in found.pools
+            for owner in sorted({found.owners[name] for name in names})
         ]
+        out += [e for folder in found.stores for e in self._preview_store(folder, found)]
         # In addition to what ``_has_work`` looks for, a run also erases unfinished work.
         kinds = (
             *self.handlers,
@@ -352,6 +360,40 @@ class ForgetRequest:
             *WORK_IN_PROGRESS,
         )
         return out + self._find_effects(found, kinds)
+
+    def _preview_store(self, folder: Path, found: PersonInventory) -> list[ErasureEffect]:
+        """List whose adapters in a store would be trained again, and whose pseudonym would go."""
+        out: list[ErasureEffect] = []
+        with found.collect_errors():
+            store = AdapterStore.open(folder)
+            for person in sorted(found.origins.list_people(store.task)):
+                record = store.get_record(person)
+                is_replaced_here = folder == self._excluded_store and person == self.person
+                if record is None or is_replaced_here:
+                    continue
+                if not found.origins.is_affected(store, record):
+                    continue
+                can_rebuild = self.config.rebuild and found.origins.rebuilds_from_main(
+                    store, record
+                )
+                out.append(
+                    ErasureEffect(
+                        what="adapter",
+                        where=folder,
+                        outcome="rebuilt" if can_rebuild else "discarded",
+                        person=person,
+                        why=REASON.format(person=self.person),
+                    )
+                )
+            if self._is_whole_person and Ledger(folder / LEDGER_FOLDER).read_entries_of(
+                self.person
+            ):
+                out.append(
+                    ErasureEffect(
+                        what="pseudonym", where=folder, outcome="destroyed", person=self.person
+                    )
+                )
+        return out
 
     def _suppress(self, main: Redaction, *, is_dry_run: bool) -> list[ErasureEffect]:
         """Add what is forgotten to the lists beside the dataset and the store."""
