@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.arithmetic.directions import AdapterBasis
-from idiolect.adapters.hooks import activate_lora, build_token_mask
+from idiolect.adapters.hooks import ActiveLora, activate_loras, build_token_mask
 from idiolect.adapters.lora import LoraAdapter
 from idiolect.inference.nll import compute_target_nll
 from idiolect.models.base import Base
@@ -70,7 +70,7 @@ def _compute_gradient(base: Base, basis: AdapterBasis, z_K: Tensor, example: Exa
     }
     batch = collate([example], pad=base.pad_token_id, device=base.device)
     active = build_token_mask(base, adapter.config, [example])
-    with activate_lora(base.model, pairs, adapter.config.scale, active):
+    with activate_loras(base.model, [ActiveLora(pairs, adapter.config.scale, active)]):
         loss = compute_target_nll(base.model, batch).mean()
     grads = torch.autograd.grad(loss, [b for _, b in pairs.values()])
     # The chain rule: B moves by direction i if coordinate i moves by 1.
