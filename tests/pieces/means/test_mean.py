@@ -124,7 +124,7 @@ def test_private_mean_says_what_it_promises(world: PrivateWorld, tmp_path: Path)
     assert done.privacy.unit == "person" and done.privacy.epsilon == 8.0
     assert "all other people" in done.privacy.meaning and done.noise_share > 1
     config = Manifest.load(tmp_path / "out", "adapter").config
-    assert config["privacy"]["multiplier"] == done.privacy.multiplier and config["clip"] == 1.0
+    assert config["privacy"]["multiplier"] == done.privacy.multiplier and config["clip"] == 3.0
     with pytest.raises(UsageError, match="exclude each other"):
         world.make_mean(tmp_path / "other", private=8.0, directions=2)
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     "--clip",
     type=float,
     metavar="NORM",
-    help="The largest norm of one person's update.  [default: the median norm; 1 with --private]",
+    help="The largest norm of one person's update.  [default: the median norm; 3 with --private]",
 )
 @click.option(
     "--override-leakage",

@@ -11,9 +11,9 @@ from idiolect.errors import UsageError
 
 MIN_PEOPLE = 5
 """A mean of fewer people is almost each one's own adapter."""
-PRIVATE_CLIP = 1.0
+PRIVATE_CLIP = 3.0
 """The largest norm of a person's B in a private mean: a constant, chosen without looking at these
-people. On film ratings, the norm of a person's B is about 1 (docs/notes/private.md)."""
+people. On film ratings, the norm of a person's B is 2 to 5 (docs/notes/private.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
