@@ -38,10 +38,10 @@ class Sizes:
     """Each person's last items."""
     outside: int = 20
     """Items of the same time as the records that are left out, for the membership attack."""
-    directions: int = 8
+    directions: int = 4
     epsilons: tuple[float, ...] = (8.0, 1.0, 2.0, 4.0, 16.0)
     """The first one is the one of the targets."""
-    draws: int = 3
+    draws: int = 2
     """Trainings of each person at the first epsilon, each with noise of its own."""
     canaries: int = 8
     """People in whose history a canary is planted."""

@@ -72,7 +72,7 @@ def hash_directions(folder: Path) -> str:
     if not (folder / DIRECTIONS_FILE).is_file():
         raise UsageError(
             f"{folder}: no basis for private training (no {DIRECTIONS_FILE}); make one from people "
-            "who agreed: idiolect mean --directions 8"
+            "who agreed: idiolect mean --directions 4"
         )
     return sha256_file(folder / DIRECTIONS_FILE)
 

@@ -97,7 +97,7 @@ def mean_command(
     $ idiolect consent raters --people-file agreed.txt --scope mean
     $ idiolect mean raters --data data/films --people-file agreed.txt --out start
     $ idiolect personalize data/new --store new --start start --epochs 1
-    $ idiolect mean raters --data data/films --people-file agreed.txt --out basis --directions 8
+    $ idiolect mean raters --data data/films --people-file agreed.txt --out basis --directions 4
     $ idiolect personalize data/new --store private --start basis --private 8
     """
     from idiolect import api
