@@ -58,14 +58,15 @@ def train_private(
     ``draw_noise``; noise that can be computed again protects no one. Raises UsageError if a history
     is too long for ``config.delta``.
     """
-    engine = engine or EngineConfig()
-    engine = replace(engine, forward_tokens=engine.forward_tokens or MIN_FORWARD_TOKENS)
+    # Check all people before any budget is spent.
     for job in jobs:
         if config.delta * 10 * len(job.examples) > 1:
             raise UsageError(
                 f"person {job.person!r}: delta {config.delta:g} is too large for "
                 f"{len(job.examples)} records; set private.delta to at most 1 / (10 * records)"
             )
+    engine = engine or EngineConfig()
+    engine = replace(engine, forward_tokens=engine.forward_tokens or MIN_FORWARD_TOKENS)
     multiplier = compute_multiplier(config.epsilon, config.delta, config.steps)
     out: list[TrainingResult[Adapter]] = []
     with (
@@ -73,6 +74,7 @@ def train_private(
         compile_elementwise(base.model) if engine.compile else nullcontext(),
         keep_freed_memory(),
     ):
+        # One stack and one cache of prompts serve all people in turn.
         gradients = RecordGradients(base, basis, engine)
         listener(Progress(stage=stage, done=0, total=len(jobs), unit="people"))
         for job in jobs:
