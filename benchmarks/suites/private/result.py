@@ -212,7 +212,7 @@ def _build_meanings(sizes: Sizes) -> dict[str, Any]:
         config = type(PRIVATE)(epsilon=epsilon)
         guarantee = make_record_guarantee(config, sizes.items)
         multiplier = compute_multiplier(epsilon, config.delta, config.steps)
-        rows.append([f"{epsilon:g}", f"{multiplier:.2f}", guarantee.meaning])
+        rows.append([f"{epsilon:g}", f"{multiplier:.2f}", guarantee.sentence])
     return {
         "title": "What epsilon means",
         "columns": ["epsilon", "noise multiplier", "in words"],

@@ -49,7 +49,7 @@ class PrivacyGuarantee:
     """Number of earlier trainings without privacy, which no total can include."""
 
     @property
-    def meaning(self) -> str:
+    def sentence(self) -> str:
         """The guarantee as a sentence for the person."""
         which = "adapter" if self.trainings == 1 else f"{self.trainings} adapters"
         cases = math.ceil(100 * self.total_accuracy)

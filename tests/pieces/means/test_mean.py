@@ -122,7 +122,7 @@ def no_noise(count: int, deviation: float) -> torch.Tensor:
 def test_private_mean_says_what_it_promises(world: PrivateWorld, tmp_path: Path) -> None:
     done = world.make_mean(tmp_path / "out", private=8.0, override_leakage="mostly noise")
     assert done.privacy.unit == "person" and done.privacy.epsilon == 8.0
-    assert "all other people" in done.privacy.meaning and done.noise_share > 1
+    assert "all other people" in done.privacy.sentence and done.noise_share > 1
     config = Manifest.load(tmp_path / "out", "adapter").config
     assert config["privacy"]["multiplier"] == done.privacy.multiplier and config["clip"] == 3.0
     with pytest.raises(UsageError, match="exclude each other"):

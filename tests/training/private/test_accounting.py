@@ -73,4 +73,4 @@ def test_make_guarantee_sums_up_earlier_trainings() -> None:
     )
     assert again.trainings == 2 and 8 < again.total_epsilon < 16
     assert again.total_accuracy > one.total_accuracy > 0.5
-    assert "2 adapters" in again.meaning and "of 100 cases" in one.meaning
+    assert "2 adapters" in again.sentence and "of 100 cases" in one.sentence

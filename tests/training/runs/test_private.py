@@ -81,7 +81,7 @@ def test_personalize_private_says_if_person_was_trained_before_without_it(
     shutil.copytree(world.store, store)
     people = ("d0",)
     done = world.train(store, people=people)
-    assert done.privacy["d0"].unprotected == 1 and "not counted" in done.privacy["d0"].meaning
+    assert done.privacy["d0"].unprotected == 1 and "not counted" in done.privacy["d0"].sentence
 
 
 class StopHereError(Exception):

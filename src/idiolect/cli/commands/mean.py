@@ -136,7 +136,7 @@ def summarize_mean(summary: MeanSummary) -> dict[str, str]:
     if summary.privacy is not None and summary.noise_share is not None:
         epsilon, delta = summary.privacy.epsilon, summary.privacy.delta
         facts["privacy"] = f"epsilon {epsilon:g}, delta {delta:g} for one person"
-        facts["that means"] = summary.privacy.meaning
+        facts["that means"] = summary.privacy.sentence
         facts["noise"] = f"{summary.noise_share:.2g} times the largest possible mean"
     facts["folder"] = str(summary.folder)
     return facts

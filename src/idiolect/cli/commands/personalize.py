@@ -245,7 +245,7 @@ def summarize_privacy(summary: PersonalSummary) -> dict[str, str]:
     if weakest.trainings > 1:
         total = f"epsilon {weakest.total_epsilon:.3g} over {weakest.trainings} trainings"
         facts["privacy, total"] = total
-    return facts | {"that means": weakest.meaning}
+    return facts | {"that means": weakest.sentence}
 
 
 def format_people(people: Sequence[str]) -> str:
