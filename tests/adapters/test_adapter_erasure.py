@@ -23,7 +23,7 @@ from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
 from idiolect.privacy.erasure import ErasureRequest
-from idiolect.privacy.patterns import SearchPatterns
+from idiolect.privacy.search.patterns import SearchPatterns
 from idiolect.storage.files import sha256_file
 from support.tiny_people import LORA, random_adapter, to_tensor_bytes
 

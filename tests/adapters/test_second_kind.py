@@ -28,7 +28,7 @@ from idiolect.inference.generator import Generator
 from idiolect.inference.nll import compute_target_nll
 from idiolect.models.base import Base
 from idiolect.privacy.erasure import ErasureRequest
-from idiolect.privacy.patterns import SearchPatterns
+from idiolect.privacy.search.patterns import SearchPatterns
 from idiolect.prompts.batch import collate
 from idiolect.storage.files import read_json
 from idiolect.storage.manifest import Manifest

@@ -10,7 +10,7 @@ import pytest
 from idiolect.evaluation.erasure import Answers, CachedBases, Reports, read_report_tasks
 from idiolect.evaluation.reports.report import build_report
 from idiolect.privacy.erasure import ErasureRequest
-from idiolect.privacy.patterns import SearchPatterns, split_into_patterns
+from idiolect.privacy.search.patterns import SearchPatterns, split_into_patterns
 from idiolect.storage.files import write_json
 from idiolect.storage.manifest import Manifest
 from support.fake_results import make_rating_comparison

@@ -14,7 +14,7 @@ from idiolect.history.interaction import Interaction
 from idiolect.history.redact import REDACTED_TEXT, Redaction
 from idiolect.history.write import write_dataset
 from idiolect.privacy.erasure import ErasureRequest
-from idiolect.privacy.patterns import SearchPatterns, split_into_patterns
+from idiolect.privacy.search.patterns import SearchPatterns, split_into_patterns
 from idiolect.tasks.registry import get_task
 
 REPLY, TITLE = get_task("reply"), get_task("lamp-5")

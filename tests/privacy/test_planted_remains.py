@@ -13,20 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from idiolect.privacy import containers, readers
 from idiolect.privacy.fingerprints import make_key
-from idiolect.privacy.patterns import (
+from idiolect.privacy.search import containers, readers
+from idiolect.privacy.search.file_search import SHORT_FOUND, WORDS_FOUND
+from idiolect.privacy.search.patterns import (
     TENSORS_FOUND,
     SearchPatterns,
     split_into_patterns,
     split_short_texts,
 )
-from idiolect.privacy.scan import (
-    SHORT_FOUND,
-    WORDS_FOUND,
-    ScanResult,
-    scan_tree,
-)
+from idiolect.privacy.search.scan import ScanResult, scan_tree
 from support.planted_remains import PLANTS, encode_locked_zip, tar_bytes, zip_bytes
 
 WORDS = "the heron by the inlet has never been seen at dawn"
@@ -137,7 +133,7 @@ def test_scan_tree_finds_short_texts_as_whole_values(here: Path) -> None:
 
 
 def test_scan_tree_finds_words_across_chunks(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("idiolect.privacy.scan._CHUNK_BYTES", 1 << 17)
+    monkeypatch.setattr("idiolect.privacy.search.file_search._CHUNK_BYTES", 1 << 17)
     raw = b"x" * ((1 << 17) - 20) + WORDS.encode() + b"x" * (1 << 17)
     (here / "a.txt").write_bytes(raw)
     (here / "b.gz").write_bytes(gzip.compress(raw))
@@ -257,7 +253,7 @@ def test_scan_tree_survives_any_error(
 
     (here / "a.zip").write_bytes(zip_bytes("x", b""))
     (here / "b.txt").write_text(WORDS)
-    monkeypatch.setattr("idiolect.privacy.scan.iter_members", fail)
+    monkeypatch.setattr("idiolect.privacy.search.file_search.iter_members", fail)
     result = search_words(here)
     assert [hit.where.name for hit in result.hits] == ["b.txt"]
     assert type(error).__name__ in result.unsearched[0].why and "\n" not in result.unsearched[0].why
@@ -301,7 +297,7 @@ def test_scan_tree_survives_files_that_vanish_or_are_closed(
             raise PermissionError(13, "Permission denied")
         return ""
 
-    monkeypatch.setattr("idiolect.privacy.scan.describe_special", refuse)
+    monkeypatch.setattr("idiolect.privacy.search.scan.describe_special", refuse)
     result = search_words(here)
     assert [hit.where.name for hit in result.hits] == ["b.txt"]
     assert [one.where.name for one in result.unsearched] == ["a.txt"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from idiolect.adapters.formats.peft import CONFIG_FILE, WEIGHTS_FILE
 from idiolect.adapters.store.store import PARTS_FOLDER, AdapterRecord, AdapterStore
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest, delete_files
-from idiolect.privacy.scan import LabeledTexts
+from idiolect.privacy.search.file_search import LabeledTexts
 from idiolect.storage.files import sha256_file
 from idiolect.storage.manifest import Manifest
 

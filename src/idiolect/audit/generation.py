@@ -23,7 +23,7 @@ from idiolect.audit.plan import AuditPlan
 from idiolect.audit.traces import Attacked, ItemTrace
 from idiolect.inference.generator import Generator
 from idiolect.models.base import Base
-from idiolect.privacy.patterns import normalize_text
+from idiolect.privacy.search.patterns import normalize_text
 
 ASKED_ITEMS = 6
 """Items of each kind that are asked of one artifact: with and without the first half of their

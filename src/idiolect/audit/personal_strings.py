@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from idiolect.privacy.patterns import normalize_text
+from idiolect.privacy.search.patterns import normalize_text
 
 StringKind = Literal["email", "web address", "street", "phone", "number", "code", "name"]
 

@@ -37,8 +37,9 @@ from idiolect.pieces.erasure import RecipeErasure
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.privacy.erasure import ErasureEffect, ErasureHandler
 from idiolect.privacy.ledger import Ledger
-from idiolect.privacy.patterns import HashedPatterns
-from idiolect.privacy.scan import ScanResult, UnsearchedFile, scan_tree
+from idiolect.privacy.search.file_search import UnsearchedFile
+from idiolect.privacy.search.patterns import HashedPatterns
+from idiolect.privacy.search.scan import ScanResult, scan_tree
 from idiolect.privacy.suppression import SuppressionList
 from idiolect.profiles.erasure import Profiles
 from idiolect.storage.files import hold_lock, stage_folder

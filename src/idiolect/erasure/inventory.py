@@ -26,7 +26,7 @@ from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.pieces.sharing.pool_ledger import PoolLedger
 from idiolect.privacy.erasure import ErasureRequest, walk_folders
 from idiolect.privacy.ledger import Ledger
-from idiolect.privacy.patterns import SearchPatterns
+from idiolect.privacy.search.patterns import SearchPatterns
 from idiolect.storage.files import sha256_file
 from idiolect.storage.tree import find_outside_targets, require_no_outside_links
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from idiolect.errors import IntegrityError, UsageError
 from idiolect.privacy.erasure import ErasureEffect
 from idiolect.privacy.fingerprints import Fingerprint, make_key
-from idiolect.privacy.patterns import HashedPatterns, SearchPatterns
-from idiolect.privacy.scan import ScanHit, UnsearchedFile
+from idiolect.privacy.search.file_search import ScanHit, UnsearchedFile
+from idiolect.privacy.search.patterns import HashedPatterns, SearchPatterns
 from idiolect.storage.files import read_json, write_json
 
 if TYPE_CHECKING:

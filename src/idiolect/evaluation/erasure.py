@@ -15,7 +15,8 @@ from typing import Any
 from idiolect.evaluation.results import FORMAT
 from idiolect.models.erasure import BaseModelErasure
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest, delete_files
-from idiolect.privacy.scan import LabeledTexts, scan_file
+from idiolect.privacy.search.file_search import LabeledTexts
+from idiolect.privacy.search.scan import scan_file
 from idiolect.storage.manifest import Manifest
 
 ANSWERS_FOLDER = "answers"

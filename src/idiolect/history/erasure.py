@@ -11,7 +11,7 @@ from idiolect.history.dataset import MANIFEST_FILE, PEOPLE_FILE, ROWS_FILE, Data
 from idiolect.history.redact import REDACTED_TEXT, AuthoredText, Redaction
 from idiolect.history.write import write_dataset
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
-from idiolect.privacy.scan import LabeledTexts
+from idiolect.privacy.search.file_search import LabeledTexts
 
 
 class DatasetErasure:

@@ -1,5 +1,5 @@
 """The two Parquet files of a dataset, as rows of plain values. Only this module and
-``privacy/readers.py``, which reads any Parquet file, use pyarrow."""
+``privacy/search/readers.py``, which reads any Parquet file, use pyarrow."""
 
 from __future__ import annotations
 

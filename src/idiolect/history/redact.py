@@ -24,7 +24,7 @@ from idiolect.history.voices import (
     split_lines,
     strip_speaker,
 )
-from idiolect.privacy.patterns import (
+from idiolect.privacy.search.patterns import (
     MIN_PATTERN_CHARS,
     SearchPatterns,
     normalize_text,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from idiolect.errors import MissingError
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest, delete_files
-from idiolect.privacy.scan import LabeledTexts
+from idiolect.privacy.search.file_search import LabeledTexts
 from idiolect.storage.manifest import Manifest
 
 MANIFEST_KIND = "base"

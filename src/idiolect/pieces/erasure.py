@@ -8,7 +8,7 @@ from pathlib import Path
 
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
-from idiolect.privacy.scan import LabeledTexts
+from idiolect.privacy.search.file_search import LabeledTexts
 
 
 class RecipeErasure:

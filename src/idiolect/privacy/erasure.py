@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from idiolect.privacy.patterns import SearchPatterns
-from idiolect.privacy.scan import LabeledTexts
+from idiolect.privacy.search.file_search import LabeledTexts
+from idiolect.privacy.search.patterns import SearchPatterns
 from idiolect.storage.files import clean_partials, is_working_file
 from idiolect.storage.tree import SkipListener, ignore_skipped, unlink_inside, walk_tree
 

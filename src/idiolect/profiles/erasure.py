@@ -8,7 +8,7 @@ from pathlib import Path
 from idiolect.history.dataset import Dataset
 from idiolect.history.history import History
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
-from idiolect.privacy.scan import LabeledTexts
+from idiolect.privacy.search.file_search import LabeledTexts
 from idiolect.profiles.profile import Profile
 from idiolect.profiles.store import MANIFEST_KIND, PROFILES_FILE, load_profiles, save_profiles
 from idiolect.profiles.write import FACTS_WRITER, write_profiles

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from idiolect.adapters.store.store import PARTS_FOLDER, AdapterStore
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
-from idiolect.privacy.scan import LabeledTexts
+from idiolect.privacy.search.file_search import LabeledTexts
 from idiolect.storage.files import read_json, write_json
 from idiolect.training.sharded.parts import PART_STATE_FILE
 

@@ -25,7 +25,7 @@ from idiolect.adapters.store.shard import (
 from idiolect.adapters.store.shard_index import get_tensors_path
 from idiolect.adapters.store.signatures import tensor_bytes
 from idiolect.models.base import Base
-from idiolect.privacy.patterns import SearchPatterns
+from idiolect.privacy.search.patterns import SearchPatterns
 from idiolect.storage.files import write_json
 from idiolect.storage.permissions import make_folder
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from idiolect.privacy.fingerprints import Fingerprint, hash_value
-from idiolect.privacy.pattern_search import (
+from idiolect.privacy.search.pattern_search import (
     PREFIX_BYTES,
     FingerprintSearch,
     PatternSearch,

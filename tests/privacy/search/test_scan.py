@@ -13,14 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect.privacy.erasure import delete_files, walk_folders
-from idiolect.privacy.patterns import (
+from idiolect.privacy.search.file_search import WORDS_FOUND, ScanHit
+from idiolect.privacy.search.patterns import (
     MIN_PATTERN_CHARS,
     TENSORS_FOUND,
     SearchPatterns,
     normalize_text,
     split_into_patterns,
 )
-from idiolect.privacy.scan import WORDS_FOUND, ScanHit, scan_tree
+from idiolect.privacy.search.scan import scan_tree
 
 SENTENCE = "The heron by the inlet has never been seen at dawn by any other person"
 NUMBERS = bytes(range(1, 65))
@@ -39,7 +40,7 @@ def test_find_in_text_matches_naive_search(wanted: list[str], text: str) -> None
 
 
 def test_contains_tensors_finds_pattern_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("idiolect.privacy.pattern_search._BLOCK_BYTES", 16)
+    monkeypatch.setattr("idiolect.privacy.search.pattern_search._BLOCK_BYTES", 16)
     for before in range(40):
         assert NEEDLES.contains_tensors(b"\x00" * before + NUMBERS)
         assert not NEEDLES.contains_tensors(b"\x00" * before + NUMBERS[:-1])

@@ -1,8 +1,7 @@
-"""Searches every file below some folders for a person's id, texts and adapter weights.
+"""Searches one file for a person's id, texts and adapter weights, with everything in it.
 
-Each file is searched as bytes, with escapes and encodings undone; structured files also by value;
-archives and compressed files by what is in them. What cannot be searched is listed with the reason.
-The search itself never fails.
+A file is searched as bytes, with escapes and encodings undone; structured files also by value;
+archives and compressed files by what is in them.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from idiolect.privacy.containers import (
+from idiolect.privacy.search.containers import (
     HEAD_BYTES,
     MAX_DEPTH,
     ExpansionBudget,
@@ -27,21 +26,20 @@ from idiolect.privacy.containers import (
     iter_members,
     recognize_container,
 )
-from idiolect.privacy.encodings import (
+from idiolect.privacy.search.encodings import (
     OVERLAP_BYTES,
     decode_wide,
     iter_encoded_blocks,
     iter_plain_forms,
 )
-from idiolect.privacy.patterns import TENSORS_FOUND, SearchPatterns, decode_utf8
-from idiolect.privacy.person_id import PersonId
-from idiolect.privacy.readers import (
+from idiolect.privacy.search.patterns import TENSORS_FOUND, SearchPatterns, decode_utf8
+from idiolect.privacy.search.person_id import PersonId
+from idiolect.privacy.search.readers import (
     LabeledValues,
     read_json,
     read_json_lines,
     recognize_structure,
 )
-from idiolect.storage.tree import Inode, describe_special, walk_tree
 
 LabeledTexts = Iterator[tuple[str, str]]
 """Texts of a file, each with the keys that lead to it (``people.3.person``)."""
@@ -84,91 +82,8 @@ class UnsearchedFile:
     inside: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanResult:
-    """What a search found."""
-
-    hits: tuple[ScanHit, ...] = ()
-    unsearched: tuple[UnsearchedFile, ...] = ()
-    files: int = 0
-    """The number of files that were searched."""
-
-
-def scan_tree(
-    roots: Sequence[Path],
-    person: str,
-    patterns: SearchPatterns,
-    *,
-    readers: Sequence[TextReader] = (),
-    foreign_folders: Collection[Path] = (),
-    excluded: Collection[Path] = (),
-) -> ScanResult:
-    """Find everything below the folders that still contains the person's id, texts or weights.
-
-    If ``person`` is empty, no id is searched for. ``readers`` decode additional formats. In
-    ``foreign_folders``, the (numeric) id belongs to another person and is not searched for. Files
-    in ``excluded`` are skipped. A root may be a file.
-    """
-    ids, no_ids = PersonId(person), PersonId("")
-    # Compare resolved paths, since roots may be relative or contain links.
-    foreign = [folder.resolve() for folder in foreign_folders]
-    skipped = {path.resolve() for path in excluded}
-    hits: list[ScanHit] = []
-    unsearched: list[UnsearchedFile] = []
-    done: dict[Inode, _FileSearch] = {}
-
-    def note_skipped(path: Path, why: str) -> None:
-        unsearched.append(UnsearchedFile(where=path, why=why))
-
-    def search_entry(path: Path) -> None:
-        place = Path(os.path.realpath(path))
-        if place in skipped:
-            return
-        is_foreign = any(place.is_relative_to(folder) for folder in foreign)
-        search = _FileSearch(ids=no_ids if is_foreign else ids, patterns=patterns, readers=readers)
-        search.search_name(f"{path.name} {path.readlink()}" if path.is_symlink() else path.name)
-        hits.extend(search.list_hits(path))
-        # Of folders, and of links to nothing, only the name is searched here.
-        if path.is_dir() or not path.exists():
-            return
-        if special := describe_special(path):
-            note_skipped(path, f"{special}, which is not opened")
-            return
-        # A file with several names is searched once, and reported under each name.
-        status = path.stat()
-        inode = (status.st_dev, status.st_ino)
-        if inode not in done:
-            done[inode] = search = replace(search, found=set(), unsearched=[])
-            search.search_path(path)
-        hits.extend(done[inode].list_hits(path))
-        unsearched.extend(done[inode].list_unsearched(path))
-
-    for path in _iter_paths(roots, note_skipped):
-        try:
-            search_entry(path)
-        except OSError as error:
-            note_skipped(path, _explain_error(error))
-    return ScanResult(hits=tuple(hits), unsearched=tuple(unsearched), files=len(done))
-
-
-def scan_file(path: Path, person: str, patterns: SearchPatterns) -> list[str]:
-    """Return what one file contains of a person, in the words of ``ScanHit.what``."""
-    search = _FileSearch(ids=PersonId(person), patterns=patterns, readers=())
-    search.search_path(path)
-    return [hit.what for hit in search.list_hits(path)]
-
-
-def _iter_paths(roots: Sequence[Path], skip: Callable[[Path, str], None]) -> Iterator[Path]:
-    """Yield everything below the roots, hidden files and folders included, and roots that are
-    files."""
-    yield from (root for root in roots if not root.is_dir())
-    folders = [root for root in roots if root.is_dir()]
-    for _, folder, names in walk_tree(folders, hidden=True, skip=skip):
-        yield from (folder / name for name in names)
-
-
 @dataclass(kw_only=True)
-class _FileSearch:
+class FileSearch:
     """The search of one file, with everything in it."""
 
     ids: PersonId
@@ -213,7 +128,7 @@ class _FileSearch:
                 self._search_file(file, path.name, "", 0)
         # The libraries for foreign formats raise errors of every class on damaged files.
         except Exception as error:
-            self._note_unsearched("", _explain_error(error))
+            self._note_unsearched("", explain_error(error))
 
     def _note_unsearched(self, inside: str, why: str) -> None:
         if (inside, why) not in self.unsearched[-_MAX_LISTED:]:
@@ -251,7 +166,7 @@ class _FileSearch:
         except Exception as error:
             if is_json and isinstance(error, (json.JSONDecodeError, UnicodeError)):
                 return False  # a text, whatever its name says
-            self._note_unsearched(inside, _explain_error(error))
+            self._note_unsearched(inside, explain_error(error))
         return True
 
     def _search_values(
@@ -363,11 +278,11 @@ class _FileSearch:
                     # A damaged member of a ZIP does not hide the next ones.
                     if kind != "zip" or isinstance(error, LimitError):
                         raise
-                    self._note_unsearched(within, _explain_error(error))
+                    self._note_unsearched(within, explain_error(error))
         except Exception as error:
             if kind == "zlib" and not isinstance(error, LimitError):
                 return  # two bytes are a weak sign: it is something else
-            self._note_unsearched(inside, f"{_explain_error(error)} ({kind})")
+            self._note_unsearched(inside, f"{explain_error(error)} ({kind})")
 
     def _search_member(self, stream: MemberStream, name: str, inside: str, depth: int) -> None:
         """Search a stream: as it comes if it is plain, otherwise from a copy that can seek."""
@@ -410,7 +325,7 @@ def _is_binary(raw: bytes) -> bool:
     return control > 0.05 * shown and not decode_wide(raw[:4096])
 
 
-def _explain_error(error: Exception) -> str:
+def explain_error(error: Exception) -> str:
     """Return one line about an error, whatever its class."""
     text = re.sub(r"\s+", " ", str(error)).strip()[:300]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, cast
 
-from idiolect.privacy.containers import LimitError
+from idiolect.privacy.search.containers import LimitError
 
 LabeledValues = Iterator[tuple[str, str | bytes]]
 """Values of a file, each with the keys that lead to it (``people.3.person``)."""

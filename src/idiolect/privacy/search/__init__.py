@@ -1,0 +1,1 @@
+"""Searches files of any kind for what a person left behind."""
