@@ -652,7 +652,9 @@ def test_forgotten_person_does_not_return_with_an_import(place: ErasureWorld) ->
     assert (summary.forgotten, summary.trained) == ((ANN, BART), ())
     # She comes back after she was taken off the list.
     list_file = place.folder / "suppressed.json"
-    report = api.suppressed(api.SuppressedRequest(file=list_file, people=[ANN], remove=True))
+    report = api.edit_suppression_list(
+        api.SuppressionListRequest(file=list_file, people=[ANN], remove=True)
+    )
     assert (report.found, report.people) == ((ANN,), 0)
     assert ANN in place.personalize(place.store, away).trained
 

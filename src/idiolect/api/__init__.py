@@ -13,7 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from idiolect.api.data import ProfileSummary, import_data, inspect_data, profile
-from idiolect.api.forgetting import SuppressedReport, forget, forget_people, suppressed
+from idiolect.api.forgetting import (
+    SuppressionListReport,
+    edit_suppression_list,
+    forget,
+    forget_people,
+)
 from idiolect.api.requests import (
     AdaptRequest,
     ConsentRequest,
@@ -24,7 +29,7 @@ from idiolect.api.requests import (
     PredictRequest,
     ProfileRequest,
     ScorecardRequest,
-    SuppressedRequest,
+    SuppressionListRequest,
     UnlearnRequest,
 )
 from idiolect.api.serving import demo, evaluate, export, import_adapter, predict
@@ -88,8 +93,8 @@ __all__ = [
     "ShareConfig",
     "ShareRequest",
     "ShareSummary",
-    "SuppressedReport",
-    "SuppressedRequest",
+    "SuppressionListReport",
+    "SuppressionListRequest",
     "UnlearnConfig",
     "UnlearnRequest",
     "UnlearnSummary",
@@ -100,6 +105,7 @@ __all__ = [
     "consent",
     "consents",
     "demo",
+    "edit_suppression_list",
     "evaluate",
     "export",
     "forget",
@@ -115,7 +121,6 @@ __all__ = [
     "profile",
     "scorecard",
     "share",
-    "suppressed",
     "unlearn",
     "withdraw",
 ]

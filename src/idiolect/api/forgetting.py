@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
-from idiolect.api.requests import ForgetRequest, SuppressedRequest
+from idiolect.api.requests import ForgetRequest, SuppressionListRequest
 from idiolect.errors import MissingError, UsageError
 from idiolect.events import Listener, null_listener
 
@@ -106,8 +106,7 @@ def forget_people(
             nothing is found is passed over, and only if that holds for all is it an error.
 
     Example:
-        >>> people = ["ann", "ben"]
-        >>> forget_people([ForgetRequest(data=data, adapters=mine, person=p) for p in people])
+        >>> forget_people([request_for_ann, request_for_ben])
     """
     people = [request.person for request in requests]
     if len({*people}) < len(people):
@@ -155,8 +154,8 @@ def _is_suppressed(request: ForgetRequest) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuppressedReport:
-    """The result of ``suppressed``."""
+class SuppressionListReport:
+    """The result of ``edit_suppression_list``."""
 
     people: int
     """Number of forgotten people on the list, afterwards."""
@@ -166,7 +165,7 @@ class SuppressedReport:
     """The requested people who are, or were before they were removed, on the list."""
 
 
-def suppressed(request: SuppressedRequest) -> SuppressedReport:
+def edit_suppression_list(request: SuppressionListRequest) -> SuppressionListReport:
     """Look people up in a suppression list, or take them off it.
 
     Args:
@@ -180,7 +179,7 @@ def suppressed(request: SuppressedRequest) -> SuppressedReport:
         IntegrityError: If the file is not a suppression list.
 
     Example:
-        >>> suppressed(SuppressedRequest(file=Path("data/suppressed.json"))).people
+        >>> edit_suppression_list(SuppressionListRequest(file=Path("data/suppressed.json"))).people
         1
     """
     from idiolect.privacy.suppression import SuppressionList
@@ -191,4 +190,4 @@ def suppressed(request: SuppressedRequest) -> SuppressedReport:
     found = tuple(p for p in request.people if known.contains_any(p, request.task))
     for person in found if request.remove else ():
         known.remove_person(person, request.task)
-    return SuppressedReport(people=known.people_count, records=known.record_count, found=found)
+    return SuppressionListReport(people=known.people_count, records=known.record_count, found=found)

@@ -217,8 +217,8 @@ class ScorecardRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuppressedRequest:
-    """The arguments of ``suppressed``: a suppression list, and people to look up or take off."""
+class SuppressionListRequest:
+    """The arguments of ``edit_suppression_list``: a suppression list, and people to look up or take off."""
 
     file: Path
     """The list, as ``forget`` writes it."""

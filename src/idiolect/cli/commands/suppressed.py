@@ -36,8 +36,8 @@ def suppressed_command(
 
     if remove and not people:
         raise UsageError("no person given: name them with --person ID or --people-file FILE")
-    report = api.suppressed(
-        api.SuppressedRequest(file=file, people=people, task=task, remove=remove)
+    report = api.edit_suppression_list(
+        api.SuppressionListRequest(file=file, people=people, task=task, remove=remove)
     )
     if as_json:
         print_json(report)
