@@ -218,7 +218,7 @@ class ScorecardRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class SuppressionListRequest:
-    """The arguments of ``edit_suppression_list``: a suppression list, and people to look up or take off."""
+    """The arguments of ``edit_suppression_list``: a list, and people to look up or take off."""
 
     file: Path
     """The list, as ``forget`` writes it."""
