@@ -5,45 +5,57 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.protocol import Adapter
 from idiolect.audit.canaries import make_canaries, measure_canaries
 from idiolect.audit.config import LeakageConfig
 from idiolect.audit.membership import evaluate
 from idiolect.audit.subject import AuditSubject
 from idiolect.audit.traces import compute_token_losses
-from idiolect.inference.scoring import compute_item_losses
 from idiolect.models.base import Base
 from idiolect.prompts.render import Example, PromptRenderer
 from idiolect.training.jobs import TrainingJob
-from suites.private.settings import SEED, Sizes
+from suites.pieces.scoring import HeldOutScorer
+from suites.private.settings import LORA, SEED, Sizes
 
 FORWARD_TOKENS = 1024
 
 
-def measure_membership(
-    base: Base,
-    examples: Mapping[str, Sequence[Sequence[Example]]],
-    adapters: Mapping[str, Adapter],
-    reference: Mapping[str, Adapter],
-) -> list[float]:
-    """Return the AUC of each person: how well the loss, calibrated by a reference, separates the
-    records that were trained on from items of the same time that were left out."""
-    out: list[float] = []
-    for person in adapters:
-        inside, outside, _ = examples[person]
-        subject = AuditSubject(person=person, members=inside, non_members=outside)
-        rows = [(person, e) for part in subject.split_members() for e in part]
-        known = {person: reference[person]} if person in reference else {}
-        plain = compute_item_losses(base, rows, known, forward_tokens=FORWARD_TOKENS)
-        found = compute_item_losses(
-            base, rows, {person: adapters[person]}, forward_tokens=FORWARD_TOKENS
-        )
-        result = evaluate(subject, list(zip(plain, found, strict=True)), LeakageConfig())
-        if result.calibrated is not None:
-            out.append(result.calibrated.auc)
-    return out
+class MembershipAttack:
+    """The records of all people and items of the same time that were left out, scored with any
+    adapters. Prompts run once: adapters act on answers only."""
+
+    def __init__(self, base: Base, examples: Mapping[str, Sequence[Sequence[Example]]]) -> None:
+        self.subjects = [
+            AuditSubject(person=person, members=parts[0], non_members=parts[1])
+            for person, parts in examples.items()
+        ]
+        asked = {s.person: [e for part in s.split_members() for e in part] for s in self.subjects}
+        self.scorer = HeldOutScorer(base, LORA, asked)
+
+    def compute_losses(self, adapters: Mapping[str, LoraAdapter]) -> dict[str, list[float]]:
+        """Return the mean loss of each item, by person."""
+        out: dict[str, list[float]] = {person: [] for person in self.scorer.people}
+        found = self.scorer.compute_losses(adapters)
+        for (person, _), nats in zip(self.scorer.rows, found, strict=True):
+            out[person].append(fmean(nats))
+        return out
+
+    def measure_auc(
+        self, plain: Mapping[str, Sequence[float]], found: Mapping[str, Sequence[float]]
+    ) -> list[float]:
+        """Return the AUC of each person: how well the losses, calibrated by those of a reference,
+        tell the records that were trained on."""
+        out: list[float] = []
+        for subject in self.subjects:
+            pairs = list(zip(plain[subject.person], found[subject.person], strict=True))
+            result = evaluate(subject, pairs, LeakageConfig())
+            if result.calibrated is not None:
+                out.append(result.calibrated.auc)
+        return out
 
 
 class CanaryAttack:

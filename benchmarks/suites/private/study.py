@@ -20,7 +20,7 @@ from torch import Tensor
 from idiolect import api
 from idiolect.adapters.arithmetic.directions import AdapterBasis
 from idiolect.adapters.formats.basis import load_basis
-from idiolect.adapters.lora import LoraAdapter, require_lora
+from idiolect.adapters.lora import require_lora
 from idiolect.adapters.protocol import Adapter
 from idiolect.config import derive_seed
 from idiolect.evaluation.demo import draw_people, make_experiment_config
@@ -41,7 +41,7 @@ from idiolect.training.private.noise import DrawNoise, draw_secure_noise
 from idiolect.training.private.train_private import train_private
 from kit.resumable import ResultCache
 from suites.pieces.scoring import HeldOutScorer
-from suites.private.attacks import CanaryAttack, measure_membership
+from suites.private.attacks import CanaryAttack, MembershipAttack
 from suites.private.settings import DONORS, LORA, PERSONAL, PRIVATE, SEED, Sizes
 
 TASK = get_task("rating")
@@ -195,11 +195,14 @@ class PrivateStudy:
                 people=donors,
                 out=trial,
                 directions=sizes.directions,
-                override_leakage="a trial that is never used",
+                override_leakage="used only if no one is refused",
             )
             found = api.mean(request, listener=self.listener)
             write_json(self.work / "refused.json", list(found.leaking))
         refused = read_json(self.work / "refused.json")
+        if not refused:
+            trial.rename(folder)
+            return
         passed = [person for person in donors if person not in refused]
         request = api.MeanRequest(
             store=store,
@@ -207,7 +210,7 @@ class PrivateStudy:
             people=passed,
             out=folder,
             directions=min(sizes.directions, len(passed) // 2),
-            override_leakage="the audit has passed each of them" if len(refused) else None,
+            override_leakage="the audit has passed each of them",
         )
         api.mean(request, listener=self.listener)
 
@@ -248,15 +251,31 @@ class PrivateStudy:
         if not mine:
             return found
         # An attacker of a private adapter knows the basis, so its mean is a reference, too.
-        references = {"base": dict[str, LoraAdapter]()}
+        losses = self.membership.compute_losses(mine)
+        references = {"base": self.base_losses}
         if any(a.config.shared_a for a in mine.values()):
-            references["mean"] = dict.fromkeys(self.people, self.basis.mean)
+            references["mean"] = self.mean_losses
         return found | {
             "auc": {
-                name: measure_membership(self.base, self.examples, mine, known)
+                name: self.membership.measure_auc(known, losses)
                 for name, known in references.items()
             }
         }
+
+    @cached_property
+    def membership(self) -> MembershipAttack:
+        """The attack on single records."""
+        return MembershipAttack(self.base, self.examples)
+
+    @cached_property
+    def base_losses(self) -> dict[str, list[float]]:
+        """The loss of each attacked item under the base, by person."""
+        return self.membership.compute_losses({})
+
+    @cached_property
+    def mean_losses(self) -> dict[str, list[float]]:
+        """The same with the mean of the basis."""
+        return self.membership.compute_losses(dict.fromkeys(self.people, self.basis.mean))
 
     @cached_property
     def scorer(self) -> HeldOutScorer:
