@@ -22,6 +22,7 @@ from idiolect.history.dataset import read_dataset
 from idiolect.history.history import History
 from idiolect.history.write import write_dataset
 from idiolect.models.base import load_base
+from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.privacy.ledger import Ledger
 from idiolect.profiles.store import load_profiles
@@ -511,6 +512,19 @@ def test_forget_destroys_pseudonym_link_despite_edited_ledger(place: ErasureWorl
     assert any("events.jsonl:1" in why for why in done.unreadable)
     assert ANN not in (place.store / "ledger" / "people.json").read_text()
     assert ANN not in AdapterStore.open(place.store).people
+
+
+@pytest.mark.finding("cut-ledger")
+def test_forget_deletes_pieces_despite_ledger_without_end(
+    template: ErasureWorld, tmp_path: Path
+) -> None:
+    place = copy_world(template, tmp_path / "all")
+    (place.store / "ledger" / "end.json").unlink()
+    pieces = len(Pool.open(place.folder / "pool").sharers)
+    done = place.forget(verify=True)
+    assert len(Pool.open(place.folder / "pool").sharers) == pieces - 1
+    assert done.left == ()
+    assert any("end.json: is missing" in why for why in done.unreadable)
 
 
 def write_films(place: ErasureWorld) -> None:

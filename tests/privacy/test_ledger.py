@@ -11,7 +11,7 @@ import pytest
 
 from idiolect.errors import IntegrityError
 from idiolect.privacy import ledger as ledger_module
-from idiolect.privacy.consent import grant_consent, list_consents, revoke_consent
+from idiolect.privacy.consent import grant_consent, list_consents, repair_ledger, revoke_consent
 from idiolect.privacy.ledger import Ledger
 from idiolect.storage.files import write_json
 
@@ -201,3 +201,57 @@ def test_record_event_does_not_truncate_foreign_file(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match=r"end\.json: is missing"):
         Ledger(tmp_path).record_event("trained", ["ann"])
     assert path.stat().st_size == 200_000
+
+
+@pytest.mark.finding("cut-ledger")
+@pytest.mark.parametrize("damage", ["no end", "other end", "cut", "edited"])
+def test_repair_ledger_keeps_readable_lines_and_revokes_all(tmp_path: Path, damage: str) -> None:
+    ledger = make_ledger(tmp_path)
+    grant_consent(ledger, ["ann", "bob"], "pieces")
+    events, end = tmp_path / "events.jsonl", tmp_path / "end.json"
+    whole = ledger.read_entries()
+    if damage == "no end":
+        end.unlink()
+    elif damage == "other end":
+        write_json(end, {"size": 3})
+    elif damage == "cut":
+        events.write_bytes(events.read_bytes()[:200])
+    else:
+        events.write_bytes(events.read_bytes().replace(b"shared", b"shaped"))
+    with pytest.raises(IntegrityError, match="--repair"):
+        ledger.read_entries()
+    # What can be read is found in order to delete it, and kept by the repair.
+    assert "trained" in {e.event for e in ledger.read_readable_by_person()["ann"]}
+    repair_ledger(ledger)
+    after = ledger.read_entries()
+    assert {e.who for e in after} == {e.who for e in whole}
+    assert not any(consent.valid for consent in list_consents(ledger))
+    if damage in ("no end", "other end"):
+        assert after[: len(whole)] == whole
+    # From here on the ledger is like any other; a second repair changes nothing.
+    grant_consent(ledger, ["ann"], "mean")
+    before = events.read_bytes()
+    repair_ledger(ledger)
+    assert events.read_bytes() == before
+    assert [c.valid for c in list_consents(ledger) if c.scope == "mean"] == [True]
+
+
+@pytest.mark.finding("cut-ledger")
+def test_repair_ledger_that_is_killed_leaves_it_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = make_ledger(tmp_path)
+    grant_consent(ledger, ["ann"], "pieces")
+    (tmp_path / "end.json").unlink()
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger_module, "write_json", die)
+        with pytest.raises(KeyboardInterrupt):
+            repair_ledger(ledger)
+    with pytest.raises(IntegrityError, match="is missing"):
+        ledger.read_entries()
+    repair_ledger(ledger)
+    assert not any(consent.valid for consent in list_consents(ledger))

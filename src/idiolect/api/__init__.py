@@ -33,7 +33,16 @@ from idiolect.api.requests import (
     UnlearnRequest,
 )
 from idiolect.api.serving import demo, evaluate, export, import_adapter, predict
-from idiolect.api.sharing import assemble, consent, consents, mean, pool_report, share, withdraw
+from idiolect.api.sharing import (
+    assemble,
+    consent,
+    consents,
+    mean,
+    pool_report,
+    repair_ledger,
+    share,
+    withdraw,
+)
 from idiolect.api.training import adapt, merge, personalize
 from idiolect.api.unlearning import UnlearnSummary, scorecard, unlearn
 from idiolect.evaluation.request import EvaluateRequest
@@ -119,6 +128,7 @@ __all__ = [
     "pool_report",
     "predict",
     "profile",
+    "repair_ledger",
     "scorecard",
     "share",
     "unlearn",

@@ -69,6 +69,31 @@ def consents(store: Path) -> tuple[Consent, ...]:
     return list_store_consents(store)
 
 
+def repair_ledger(store: Path) -> tuple[Consent, ...]:
+    """Make a store's ledger usable again after it was cut off, changed, or lost its end.
+
+    Keeps every line that can be read, so that people can still withdraw from pools. Revokes all
+    consents, because a missing line may have revoked them; ask the people again. An intact ledger
+    stays as it is.
+
+    Args:
+        store: Folder of the adapters.
+
+    Returns:
+        The consents after the repair.
+
+    Raises:
+        MissingError: If the store does not exist.
+
+    Example:
+        >>> [consent.person for consent in repair_ledger(Path("mine")) if consent.valid]
+        []
+    """
+    from idiolect.adapters.store.consent import repair_store_ledger
+
+    return repair_store_ledger(store)
+
+
 def share(request: ShareRequest, *, listener: Listener = null_listener) -> ShareSummary:
     """Split adapters of consenting people into gated pieces and add them to a pool (Per-Pcs).
 

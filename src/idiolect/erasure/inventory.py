@@ -201,7 +201,7 @@ def _read_signatures(folder: Path, found: PersonInventory) -> frozenset[bytes]:
 def _find_means(folder: Path, person: str) -> set[str]:
     """Return the sha256 of each mean that includes the person."""
     # The ledger of a store records every mean that its adapters were shared into.
-    entries = Ledger(folder / LEDGER_FOLDER).read_entries_of(person)
+    entries = Ledger(folder / LEDGER_FOLDER).read_readable_by_person().get(person, ())
     means = [e for e in entries if e.event == "shared" and e.details.get("scope") == "mean"]
     return {str(entry.details["sha256"]) for entry in means if "sha256" in entry.details}
 

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from idiolect.errors import MissingError, UsageError
+from idiolect.errors import ArtifactError, MissingError, UsageError
 from idiolect.privacy.ledger import Ledger, LedgerEntry
 
 Scope = Literal["pieces", "mean"]
@@ -64,6 +64,15 @@ def revoke_consent(ledger: Ledger, people: Sequence[str], scope: Scope) -> tuple
     found = tuple(person for person in people if person in granted)
     ledger.record_event(REVOKED, found, {"scope": scope})
     return found
+
+
+def repair_ledger(ledger: Ledger) -> None:
+    """Make a ledger usable that was cut off or changed, and revoke all consents in it: the lines
+    that are missing may have revoked them. An intact ledger stays as it is."""
+    try:
+        ledger.read_entries()
+    except ArtifactError:
+        ledger.repair_file(REVOKED, [{"scope": scope} for scope in SCOPES])
 
 
 def list_consents(ledger: Ledger, *, at: datetime | None = None) -> tuple[Consent, ...]:

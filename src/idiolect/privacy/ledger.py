@@ -18,22 +18,28 @@ import json
 import os
 import secrets
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from idiolect.errors import IntegrityError
-from idiolect.storage.files import explain_os_errors, hold_lock, read_json, write_json
+from idiolect.errors import ArtifactError, IntegrityError
+from idiolect.storage.files import (
+    explain_os_errors,
+    hold_lock,
+    read_json,
+    write_atomic,
+    write_json,
+)
 from idiolect.storage.permissions import create_empty_file
 
 Detail = str | int | float | bool
 _FIRST_HASH = ""
 _MAX_LINE_BYTES = 1 << 16
 _REMEDY = (
-    "restore the ledger's folder from a copy; without one, move the folder away, which makes all "
-    "consents void, and ask the people again"
+    "restore the ledger's folder from a copy; without one, `idiolect consent STORE --repair` keeps "
+    "the lines that can be read and revokes all consents"
 )
 
 
@@ -145,6 +151,43 @@ class Ledger:
                 out[people[entry.who]].append(entry)
         return {person: tuple(entries) for person, entries in out.items()}
 
+    def read_readable_by_person(self) -> dict[str, tuple[LedgerEntry, ...]]:
+        """Return the events of all people as ``read_by_person`` does, also from a ledger that was
+        cut off or changed: all lines that can be parsed.
+
+        Only for finding what has to be deleted: a damaged ledger is no reason to keep it.
+        """
+        people = {who: person for person, who in self._read_pseudonyms().items()}
+        out: dict[str, list[LedgerEntry]] = {person: [] for person in people.values()}
+        for entry in self._read_readable_entries():
+            if entry.who in people:
+                out[people[entry.who]].append(entry)
+        return {person: tuple(entries) for person, entries in out.items()}
+
+    def repair_file(self, event: str, details: Sequence[Mapping[str, Detail]]) -> None:
+        """Make a ledger usable that was cut off or changed, from the lines that can be parsed.
+
+        Each person gets the given event once for each of ``details``. A kill leaves the ledger
+        damaged, so that the same call can be repeated.
+        """
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._lock_for_writing():
+            entries = self._read_readable_entries()
+            entries += [
+                LedgerEntry(time=time, event=event, who=who, details=one)
+                for who in sorted(self._read_pseudonyms().values())
+                for one in details
+            ]
+            lines: list[str] = []
+            last = _FIRST_HASH
+            for entry in entries:
+                line, last = _format_line(entry, last)
+                lines.append(line)
+            text = "".join(lines).encode()
+            # The old end does not fit to the new events, so a kill in between is detected.
+            write_atomic(self._events_file, text)
+            write_json(self._end_file, asdict(_LedgerEnd(size=len(text), last_hash=last)))
+
     def forget_person(self, person: str) -> bool:
         """Destroy the link from a person to their events; returns False if there was none."""
         with self._lock_for_writing():
@@ -185,6 +228,19 @@ class Ledger:
             if self._read_end() == end:
                 self._require_end(len(raw))
                 return raw, end
+
+    def _read_readable_entries(self) -> list[LedgerEntry]:
+        """Return what can be parsed of the events, and of the latest ones at the end."""
+        raw = b""
+        if self._events_file.exists():
+            with explain_os_errors("read", self._events_file):
+                raw = self._events_file.read_bytes()
+        found = [line for line in raw.split(b"\n") if line]
+        with suppress(ArtifactError):  # the end can be damaged, too
+            found += self._read_end().latest_bytes.split(b"\n")
+        # A line is in both files unless a writer was killed in between.
+        entries = (_parse_line(line) for line in dict.fromkeys(found))
+        return [entry for entry in entries if entry is not None]
 
     def _read_end(self) -> _LedgerEnd:
         """Return the recorded end; that of an empty ledger if there is no file."""
@@ -278,6 +334,16 @@ def _read_line(line: bytes, before: str, where: str) -> tuple[LedgerEntry, str]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = f"is not a ledger entry ({error})"
     raise IntegrityError(f"{where}: {what}; {_REMEDY}")
+
+
+def _parse_line(line: bytes) -> LedgerEntry | None:
+    """Return the entry of a line without checking its hash; ``None`` if it cannot be parsed."""
+    try:
+        entry = LedgerEntry(**json.loads(line)["entry"])
+        _format_line(entry, _FIRST_HASH)
+    except (ValueError, KeyError, TypeError, AssertionError, RecursionError):
+        return None
+    return entry
 
 
 def _read_last_hash(stream: BinaryIO, size: int) -> str:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import MissingError, UsageError
-from idiolect.privacy.consent import Consent, Scope, grant_consent, list_consents, revoke_consent
+from idiolect.privacy.consent import (
+    Consent,
+    Scope,
+    grant_consent,
+    list_consents,
+    repair_ledger,
+    revoke_consent,
+)
 from idiolect.privacy.ledger import Ledger
 
 
@@ -41,6 +48,13 @@ def revoke_store_consent(store: Path, people: Sequence[str], scope: Scope) -> tu
         if opened.get_record(person) is None and person not in known:
             raise _make_unknown_error(opened, person)
     return _select_consents(ledger, revoke_consent(ledger, names, scope), scope)
+
+
+def repair_store_ledger(store: Path) -> tuple[Consent, ...]:
+    """See ``api.repair_ledger``."""
+    ledger = open_ledger(AdapterStore.open(store))
+    repair_ledger(ledger)
+    return list_consents(ledger)
 
 
 def open_ledger(store: AdapterStore) -> Ledger:

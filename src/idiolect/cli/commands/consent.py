@@ -1,4 +1,4 @@
-"""``idiolect consent``: record, revoke or list consent to sharing."""
+"""``idiolect consent``: record, revoke or list consent to sharing, or repair its ledger."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     help="Last valid day (UTC), e.g. 2030-12-31.  [default: no end]",
 )
 @click.option("--revoke", is_flag=True, help="Revoke the consent.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Make a ledger usable again that was cut off or changed; revokes all consents.",
+)
 @json_option
 def consent_command(
     store: Path,
@@ -41,6 +46,7 @@ def consent_command(
     scope: Scope | None,
     until: datetime | None,
     revoke: bool,
+    repair: bool,
     as_json: bool,
 ) -> None:
     """Record, revoke or list consent to sharing.
@@ -56,6 +62,12 @@ def consent_command(
     Revoking stops future sharing. It does not change what was made before; to remove pieces from a
     pool, use `idiolect withdraw`.
 
+    The ledger of a store records consents, what was shared, and what private training has spent.
+    If it was cut off, changed, or made by an early version, commands refuse it. --repair keeps all
+    lines that can be read, so that people can still withdraw, and revokes all consents, because a
+    missing line may have revoked them. Ask the people again. If you have a copy of the store's
+    folder `ledger`, restore that instead.
+
     \b
     $ idiolect consent raters --person ann --person ben --scope mean --until 2030-12-31
     $ idiolect consent raters --person ben --scope mean --revoke
@@ -69,9 +81,13 @@ def consent_command(
         raise UsageError("no person given: name them with --person ID or --people-file FILE")
     if people and scope is None:
         raise UsageError("no scope given: add --scope pieces or --scope mean")
+    if repair and (people or changes):
+        raise UsageError("--repair goes alone: record consents after it")
     last_day = until.date() if until else None
     with redirect_stdout_to_stderr():
-        if scope is None:
+        if repair:
+            found = api.repair_ledger(store)
+        elif scope is None:
             found = api.consents(store)
         else:
             found = api.consent(

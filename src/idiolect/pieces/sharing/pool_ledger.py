@@ -41,10 +41,13 @@ class PoolLedger:
         return {person: name for person, name in found.items() if name in present}
 
     def list_all_pseudonyms(self) -> dict[str, tuple[str, ...]]:
-        """Return every pseudonym under which a person was ever added to the pool, by person."""
+        """Return every pseudonym under which a person was ever added to the pool, by person.
+
+        Reads a damaged ledger, too, as far as it can be parsed: pieces can be found to delete them.
+        """
         return {
             person: tuple(dict.fromkeys(names))
-            for person, entries in self.ledger.read_by_person().items()
+            for person, entries in self.ledger.read_readable_by_person().items()
             if (
                 names := [
                     _get_pseudonym(e)

@@ -18,7 +18,7 @@ from pathlib import Path
 from idiolect.adapters.store.consent import open_ledger
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.config import from_plain
-from idiolect.errors import MismatchError, MissingError, UsageError
+from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.models.base import Base, load_base
@@ -88,7 +88,9 @@ def withdraw_sharers(
     # From here on the sharers are out; a second call completes a run that is killed below.
     with opened.lock_for_writing(wait=wait):
         opened.remove_sharers(names & set(opened.sharers))
-    ledgers = [folder for folder in stores if _record_withdrawal(folder, opened, names)]
+    # A damaged ledger cannot record it, which is no reason to keep what was made of the pieces.
+    damaged: list[str] = []
+    ledgers = [folder for folder in stores if _record_withdrawal(folder, opened, names, damaged)]
     # Search again: dependents may have been written before the pool changed.
     effects = _rebuild_dependents(rebuilder, find_dependents(folders, opened, names))
     return WithdrawSummary(
@@ -98,7 +100,7 @@ def withdraw_sharers(
         searched=folders,
         effects=tuple(effects),
         ledgers=tuple(ledgers),
-        unreadable=tuple(found.unreadable),
+        unreadable=(*found.unreadable, *damaged),
         mentions=find_mentions(folders, names),
         seconds=time.monotonic() - started,
     )
@@ -174,10 +176,11 @@ def _list_pseudonyms(store: Path, pool: Pool) -> list[tuple[str, tuple[str, ...]
     return [*PoolLedger(Ledger(store / "ledger"), pool).list_all_pseudonyms().items()]
 
 
-def _record_withdrawal(store: Path, pool: Pool, names: Collection[str]) -> bool:
+def _record_withdrawal(store: Path, pool: Pool, names: Collection[str], damaged: list[str]) -> bool:
     """Record in a store's ledger who withdrew, and delete what sharing left in that store.
 
-    Returns whether any of the sharers is from this store.
+    Returns whether it was recorded, which needs a sharer from this store. Adds to ``damaged`` why a
+    ledger could not record it.
     """
     # The sharers of this store among those who withdraw, by person.
     withdrawn = {
@@ -189,8 +192,13 @@ def _record_withdrawal(store: Path, pool: Pool, names: Collection[str]) -> bool:
         return False
     pool_ledger = PoolLedger(Ledger(store / "ledger"), pool)
     with hold_lock(store / "share", wait=True, what="sharing from the store"):
-        for person, gone in withdrawn.items():
-            pool_ledger.record_withdrew(person, gone)
+        is_recorded = True
+        try:
+            for person, gone in withdrawn.items():
+                pool_ledger.record_withdrew(person, gone)
+        except IntegrityError as error:
+            damaged.append(str(error))
+            is_recorded = False
         # The checkpoint and the leakage report hold data of the sharers, too.
         (store / "share.bin").unlink(missing_ok=True)
         report = store / "leakage" / f"{pool.id}.json"
@@ -198,7 +206,7 @@ def _record_withdrawal(store: Path, pool: Pool, names: Collection[str]) -> bool:
             content: Mapping[str, list[Mapping[str, str]]] = read_json(report)
             kept = [one for one in content["people"] if one["sharer"] not in names]
             write_json(report, {**content, "people": kept})
-    return True
+    return is_recorded
 
 
 def _rebuild_dependents(rebuilder: Rebuilder, found: Dependents) -> list[RebuildEffect]:
