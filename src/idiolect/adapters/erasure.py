@@ -38,22 +38,27 @@ class CopiedAdapterErasure:
         people = _find_copies(folder, leaving)
         return f"copies of their adapter ({', '.join(people)})" if people else ""
 
+    def preview(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it."""
+        why = f"a copy of the adapter of {leaving.person}"
+        return [
+            ErasureEffect(what="adapter", where=folder, outcome="discarded", person=p, why=why)
+            for p in _find_copies(folder, leaving)
+        ]
+
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Withdraw the copies; using one raises an error from then on."""
-        people = _find_copies(folder, leaving)
-        if not people:
+        effects = self.preview(folder, leaving)
+        if not effects:
             return []
         store = AdapterStore.open(folder)
         with store.lock_for_writing():
             # A record without an adapter replaces the copy; compaction then removes its numbers.
+            people = [effect.person for effect in effects]
             withdrawn = [AdapterRecord(person=p, served="withdrawn", made_by="") for p in people]
             store.add([(record, None) for record in withdrawn])
             store.compact()
-        why = f"a copy of the adapter of {leaving.person}"
-        return [
-            ErasureEffect(what="adapter", where=folder, outcome="discarded", person=p, why=why)
-            for p in people
-        ]
+        return effects
 
     def scan(self, path: Path) -> LabeledTexts | None:
         """Return None: the generic scan reads safetensors and JSON files."""
@@ -81,16 +86,23 @@ class StoreErasure:
         there = leaving.is_same_person(store.task) and store.mentions_person(leaving.person)
         return "their adapter" if there else ""
 
+    def preview(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it."""
+        if not self.find(folder, leaving):
+            return []
+        return [
+            ErasureEffect(what="adapter", where=folder, outcome="removed", person=leaving.person)
+        ]
+
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Remove the person's row from the store."""
-        if not self.find(folder, leaving):
+        effects = self.preview(folder, leaving)
+        if not effects:
             return []
         store = AdapterStore.open(folder)
         with store.lock_for_writing():
             store.compact({leaving.person})
-        return [
-            ErasureEffect(what="adapter", where=folder, outcome="removed", person=leaving.person)
-        ]
+        return effects
 
     def scan(self, path: Path) -> LabeledTexts | None:
         """Return None: the generic scan reads safetensors and JSON files."""
@@ -108,16 +120,23 @@ class CheckpointErasure:
             return ""
         return ", ".join(name for name in IN_PROGRESS_FILES if (folder / name).exists())
 
+    def preview(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it."""
+        if not self.find(folder, leaving):
+            return []
+        paths = [folder / name for name in IN_PROGRESS_FILES if (folder / name).exists()]
+        return [ErasureEffect(what="work in progress", where=p, outcome="deleted") for p in paths]
+
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Delete the files; the work has to start again."""
-        if not self.find(folder, leaving):
+        effects = self.preview(folder, leaving)
+        if not effects:
             return []
         store = AdapterStore.open(folder)
         with store.lock_for_writing():
-            paths = [folder / name for name in IN_PROGRESS_FILES if (folder / name).exists()]
-            for path in paths:
-                path.unlink(missing_ok=True)
-        return [ErasureEffect(what="work in progress", where=p, outcome="deleted") for p in paths]
+            for effect in effects:
+                effect.where.unlink(missing_ok=True)
+        return effects
 
     def scan(self, path: Path) -> LabeledTexts | None:
         """Return None: the files hold numbers only."""
@@ -146,12 +165,19 @@ class ExportErasure:
             return "an adapter made of what is forgotten"
         return ""
 
+    def preview(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it."""
+        what = self.find(folder, leaving)
+        if not what:
+            return []
+        return [ErasureEffect(what="exported adapter", where=folder, outcome="deleted", why=what)]
+
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Delete the export. Its config goes last, so an interrupted erasure can find the folder
         again."""
         # An export by PEFT itself has no manifest; then only its two known files are deleted.
-        what = self.find(folder, leaving)
-        if not what:
+        effects = self.preview(folder, leaving)
+        if not effects:
             return []
         ours = (folder / Manifest.NAME).is_file()
         names = {*(Manifest.read_unchecked(folder).files if ours else ())} - {
@@ -159,7 +185,7 @@ class ExportErasure:
             WEIGHTS_FILE,
         }
         delete_files(folder, [*sorted(names), Manifest.NAME, WEIGHTS_FILE, CONFIG_FILE])
-        return [ErasureEffect(what="exported adapter", where=folder, outcome="deleted", why=what)]
+        return effects
 
     def scan(self, path: Path) -> LabeledTexts | None:
         """Return None: the generic scan reads safetensors and JSON files."""

@@ -50,8 +50,8 @@ def forget(request: ForgetRequest, *, listener: Listener = null_listener) -> Rec
     Example:
         >>> forget(ForgetRequest(data=Path("data"), adapters=Path("mine"), person="ann"))
     """
-    from idiolect.erasure.deleted_records import ForgetDeletedRecords
     from idiolect.erasure.forget import ForgetConfig, ForgetRequest
+    from idiolect.erasure.negation.deleted_records import ForgetDeletedRecords
     from idiolect.evaluation.erasure import Answers, CachedBases, Reports
     from idiolect.unlearning.run import UnlearnConfig
 

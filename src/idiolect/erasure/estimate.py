@@ -1,56 +1,83 @@
-"""Estimates what ``forget`` has to train again, and how long it takes, before anything changes."""
+"""Estimates what ``forget`` has to make again, and how long it takes, before anything changes."""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from idiolect.adapters.store.store import AdapterStore
-from idiolect.erasure.inventory import PersonInventory
+from idiolect.pieces.recipes.store import RecipeStore
+from idiolect.privacy.erasure import ErasureEffect
 
 METRICS_FILE = "metrics.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingEstimate:
-    """Adapters to train again, and the time that this takes."""
+class RebuildingEstimate:
+    """What has to be made again, and the time that training adapters takes."""
 
     adapters: int
     tokens: int
     """Number of tokens that training them took before."""
     seconds: float | None
     """``None`` if no store recorded its training speed."""
+    bases: int = 0
+    recipes: int = 0
 
     def format_text(self) -> str:
-        """Return the estimate as a sentence, with what it is based on."""
-        what = f"adapters to train again: {self.adapters:,}"
-        if self.seconds is None:
-            return f"{what}; how long that takes is not known: no training speed was recorded"
-        minutes = self.seconds / 60
-        about = f"{minutes:.0f} minutes" if minutes >= 1 else "a minute or less"
+        """Return the estimate as a sentence, with what it is based on and what it leaves out."""
+        parts = list[str]()
+        if self.adapters:
+            parts.append(f"adapters to train again: {self.adapters:,}, {self._format_time()}")
+        if self.bases:
+            parts.append(f"base models to adapt again: {self.bases:,}")
+        if self.recipes:
+            parts.append(f"recipes to assemble again: {self.recipes:,}")
         return (
-            f"{what}, about {about} for {self.tokens:,} tokens at the speed of their last "
-            "training; base models, recipes and the search come on top"
+            f"{'; '.join(parts)}; no time is estimated for base models, recipes and the search "
+            "(--verify)"
         )
 
+    def _format_time(self) -> str:
+        if self.seconds is None:
+            return "how long that takes is not known: no training speed was recorded"
+        minutes = self.seconds / 60
+        about = f"{minutes:.0f} minutes" if minutes >= 1 else "a minute or less"
+        return f"about {about} for {self.tokens:,} tokens at the speed of their last training"
 
-def estimate_training(found: PersonInventory) -> TrainingEstimate | None:
-    """Return the estimate for all stores; ``None`` if no adapter has to be trained again."""
-    adapters = tokens = 0
-    seconds: float | None = None
-    for folder in found.stores:
-        with found.collect_errors():
-            store = AdapterStore.open(folder)
-            people = found.origins.list_people(store.task)
-            records = [r for p in sorted(people) if (r := store.get_record(p)) is not None]
-            stale = [r for r in records if found.origins.is_affected(store, r)]
-            adapters += len(stale)
-            count = sum(record.tokens for record in stale)
-            tokens += count
-            if stale and (speed := read_tokens_per_second(folder / METRICS_FILE)):
-                seconds = (seconds or 0.0) + count / speed
-    return TrainingEstimate(adapters=adapters, tokens=tokens, seconds=seconds) if adapters else None
+
+def estimate_rebuilding(effects: Sequence[ErasureEffect]) -> RebuildingEstimate | None:
+    """Return the estimate for planned effects; ``None`` if nothing has to be made again."""
+    # An adapter can be listed twice, e.g. for its own words and for the pieces it started from.
+    rebuilt = [effect for effect in effects if effect.outcome == "rebuilt"]
+    people = defaultdict[Path, set[str]](set)
+    for effect in rebuilt:
+        if (effect.where / AdapterStore.HEADER_FILE).is_file():
+            people[effect.where].add(effect.person)
+    tokens, seconds = 0, None
+    for folder, names in people.items():
+        store = AdapterStore.open(folder)
+        records = (store.get_record(person) for person in names)
+        count = sum(record.tokens for record in records if record is not None)
+        tokens += count
+        if speed := read_tokens_per_second(folder / METRICS_FILE):
+            seconds = (seconds or 0.0) + count / speed
+    recipes = {
+        (e.where, e.person) for e in rebuilt if (e.where / RecipeStore.HEADER_FILE).is_file()
+    }
+    bases = sum(effect.what == "base" for effect in rebuilt)
+    if not people and not recipes and not bases:
+        return None
+    return RebuildingEstimate(
+        adapters=sum(map(len, people.values())),
+        tokens=tokens,
+        seconds=seconds,
+        bases=bases,
+        recipes=len(recipes),
+    )
 
 
 def read_tokens_per_second(path: Path) -> float | None:

@@ -11,7 +11,7 @@ provides an ``ErasureHandler``; handlers of packages above this one are passed i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,28 +19,31 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.adapters.erasure import CopiedAdapterErasure, ExportErasure, StoreErasure
-from idiolect.adapters.store.artifact import BaseBoundArtifact
 from idiolect.adapters.store.store import AdapterStore
-from idiolect.erasure.derived import WORK_IN_PROGRESS, DerivedArtifacts, make_pieces_effect
-from idiolect.erasure.estimate import estimate_training
-from idiolect.erasure.inventory import LEDGER_FOLDER, PersonInventory, collect_inventory
+from idiolect.erasure.derived import DerivedArtifacts
+from idiolect.erasure.estimate import estimate_rebuilding
+from idiolect.erasure.inventory import (
+    LEDGER_FOLDER,
+    PersonInventory,
+    collect_inventory,
+    require_adapters,
+)
 from idiolect.erasure.receipt import Receipt, ReceiptFile
-from idiolect.erasure.retrain import REASON
+from idiolect.erasure.run_state import RunState
 from idiolect.errors import MissingError
 from idiolect.events import Listener, Message, null_listener
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.history.erasure import DatasetErasure, list_effects, rewrite_dataset
 from idiolect.history.redact import Redaction
-from idiolect.history.suppress import find_list_beside
+from idiolect.history.redacted_dataset import RedactedDataset
+from idiolect.history.suppress import add_to_lists, find_list_beside
 from idiolect.models.erasure import BaseModelErasure
 from idiolect.pieces.erasure import RecipeErasure
-from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.privacy.erasure import ErasureEffect, ErasureHandler
 from idiolect.privacy.ledger import Ledger
 from idiolect.privacy.search.file_search import UnsearchedFile
 from idiolect.privacy.search.patterns import HashedPatterns
 from idiolect.privacy.search.scan import ScanResult, scan_tree
-from idiolect.privacy.suppression import SuppressionList
 from idiolect.profiles.erasure import Profiles
 from idiolect.storage.files import hold_lock, stage_folder
 from idiolect.storage.tree import is_walked, require_no_outside_links
@@ -119,7 +122,7 @@ class ForgetRequest:
         for folder in self.search_folders:
             if not folder.is_dir():
                 raise MissingError(f"{folder}: no such folder to search")
-        _require_adapters(self.adapters)
+        require_adapters(self.adapters)
         require_no_outside_links(self.adapters)
         # The dataset stays locked from planning to rewriting, so that no record is added meanwhile.
         with hold_lock(self.data, wait=self.wait, what="the dataset"):
@@ -148,11 +151,11 @@ class ForgetRequest:
                 # The hashes are kept first: after a kill, no file may tell the words any more.
                 self._save_receipt(receipt, found)
             # Training again is what takes long, so it is said before it begins.
-            estimate = estimate_training(found) if has_work and self.config.rebuild else None
-            if estimate is not None:
+            effects = self._erase_everything(main, found, is_dry_run=True) if has_work else []
+            if (estimate := estimate_rebuilding(effects)) is not None:
                 self.listener(Message(text=estimate.format_text()))
-            act = self._preview_effects if dry_run else self._erase_everything
-            effects = act(main, found) if has_work else []
+            if has_work and not dry_run:
+                effects = self._erase_everything(main, found, is_dry_run=False)
         receipt = replace(
             self._add_details(receipt),
             effects=tuple(effects),
@@ -260,36 +263,45 @@ class ForgetRequest:
             keep_joint=self.config.keep_joint,
         )
 
-    def _erase_everything(self, main: Redaction, found: PersonInventory) -> list[ErasureEffect]:
-        """Erase everything, in an order that a second run can finish after a crash."""
+    def _erase_everything(
+        self, main: Redaction, found: PersonInventory, *, is_dry_run: bool
+    ) -> list[ErasureEffect]:
+        """Erase everything, in an order that a second run can finish after a crash.
+
+        A dry run goes through the same steps, changes nothing, and returns the same effects.
+        """
+        state = RunState(is_dry_run=is_dry_run)
         # The lists come first: after a kill, nothing that was forgotten can be imported again.
-        out = self._suppress(main, is_dry_run=False)
-        with self._stage_dataset(main) as dataset:
+        out = self._suppress(main, is_dry_run=is_dry_run)
+        with self._stage_dataset(main, is_dry_run=is_dry_run) as dataset:
             # Receipts must name the dataset's final path, not its staging folder.
             staging = str(dataset.folder)
             out += [
                 replace(effect, why=effect.why.replace(staging, str(self.data)))
-                for effect in self._erase_derived(found, dataset)
+                for effect in self._erase_derived(found, dataset, state)
             ]
             for other in found.datasets:
-                rewrite_dataset(other, other.dataset.folder)
+                if not is_dry_run:
+                    rewrite_dataset(other, other.dataset.folder)
                 out += list_effects(other, other.dataset.folder)
-            out += [e for folder in found.stores for e in self._update_ledger(folder, found)]
+            out += [e for folder in found.stores for e in self._update_ledger(folder, found, state)]
             if main.is_needed:
                 out += list_effects(main, self.data)
         return out
 
     @contextmanager
-    def _stage_dataset(self, main: Redaction) -> Generator[Dataset]:
+    def _stage_dataset(self, main: Redaction, *, is_dry_run: bool) -> Generator[Dataset]:
         """Yield the redacted dataset in a staging folder. It replaces the dataset if the block
-        succeeds."""
-        if not main.is_needed:
-            yield main.dataset
+        succeeds. In a dry run it is not written."""
+        if not main.is_needed or is_dry_run:
+            yield RedactedDataset(main) if main.is_needed else main.dataset
             return
         with stage_folder(self.data, replace=True) as stage:
             yield rewrite_dataset(main, stage)
 
-    def _erase_derived(self, found: PersonInventory, dataset: Dataset) -> list[ErasureEffect]:
+    def _erase_derived(
+        self, found: PersonInventory, dataset: Dataset, state: RunState
+    ) -> list[ErasureEffect]:
         """Erase or rebuild everything that was derived from the person's words."""
         return DerivedArtifacts(
             inventory=found,
@@ -300,23 +312,30 @@ class ForgetRequest:
             profiles=self.profiles,
             handlers=self.handlers,
             excluded_store=self._excluded_store,
+            state=state,
             wait=self.wait,
             listener=self.listener,
         ).erase_all()
 
-    def _update_ledger(self, folder: Path, found: PersonInventory) -> list[ErasureEffect]:
+    def _update_ledger(
+        self, folder: Path, found: PersonInventory, state: RunState
+    ) -> list[ErasureEffect]:
         """Record the event in a store's ledger. For a whole person, then destroy the link to the
         pseudonym, even if the ledger was edited and rejects new events."""
         ledger = Ledger(folder / LEDGER_FOLDER)
+        is_known = ledger.knows_person(self.person) or state.is_dropped_from(folder)
+        effect = ErasureEffect(
+            what="pseudonym", where=folder, outcome="destroyed", person=self.person
+        )
+        if state.is_dry_run:
+            return [effect] if self._is_whole_person and is_known else []
         with found.collect_errors():
             if self._is_concerned(folder, found) and ledger.read_entries_of(self.person):
                 event, details = self._ledger_event
                 ledger.record_event(event, [self.person], details)
         if not self._is_whole_person or not ledger.forget_person(self.person):
             return []
-        return [
-            ErasureEffect(what="pseudonym", where=folder, outcome="destroyed", person=self.person)
-        ]
+        return [effect]
 
     def _is_concerned(self, folder: Path, found: PersonInventory) -> bool:
         """Whether the event belongs in a store's ledger: for records, if the person's adapter there
@@ -338,94 +357,22 @@ class ForgetRequest:
                 if Ledger(folder / LEDGER_FOLDER).read_entries_of(self.person):
                     return True
         kinds = (*self.handlers, *_HANDLERS, BaseModelErasure(), Profiles(main.dataset))
-        return bool(self._find_effects(found, kinds))
-
-    def _preview_effects(self, main: Redaction, found: PersonInventory) -> list[ErasureEffect]:
-        """List the effects of a real run. Whether other people's artifacts can be rebuilt is not
-        tested."""
-        out = self._suppress(main, is_dry_run=True)
-        out += list_effects(main, self.data) if main.is_needed else []
-        out += [e for other in found.datasets for e in list_effects(other, other.dataset.folder)]
-        out += [
-            make_pieces_effect(pool, owner, self.person)
-            for pool, names in found.pools
-            for owner in sorted({found.owners[name] for name in names})
-        ]
-        out += [e for folder in found.stores for e in self._preview_store(folder, found)]
-        # In addition to what ``_has_work`` looks for, a run also erases unfinished work.
-        kinds = (
-            *self.handlers,
-            *_HANDLERS,
-            BaseModelErasure(),
-            Profiles(main.dataset),
-            *WORK_IN_PROGRESS,
-        )
-        return out + self._find_effects(found, kinds)
-
-    def _preview_store(self, folder: Path, found: PersonInventory) -> list[ErasureEffect]:
-        """List whose adapters in a store would be trained again, and whose pseudonym would go."""
-        out: list[ErasureEffect] = []
-        with found.collect_errors():
-            store = AdapterStore.open(folder)
-            for person in sorted(found.origins.list_people(store.task)):
-                record = store.get_record(person)
-                is_replaced_here = folder == self._excluded_store and person == self.person
-                if record is None or is_replaced_here:
-                    continue
-                if not found.origins.is_affected(store, record):
-                    continue
-                can_rebuild = self.config.rebuild and found.origins.rebuilds_from_main(
-                    store, record
-                )
-                out.append(
-                    ErasureEffect(
-                        what="adapter",
-                        where=folder,
-                        outcome="rebuilt" if can_rebuild else "discarded",
-                        person=person,
-                        why=REASON.format(person=self.person),
-                    )
-                )
-            if self._is_whole_person and Ledger(folder / LEDGER_FOLDER).read_entries_of(
-                self.person
-            ):
-                out.append(
-                    ErasureEffect(
-                        what="pseudonym", where=folder, outcome="destroyed", person=self.person
-                    )
-                )
-        return out
+        return found.finds_any(kinds)
 
     def _suppress(self, main: Redaction, *, is_dry_run: bool) -> list[ErasureEffect]:
         """Add what is forgotten to the lists beside the dataset and the store."""
         contents = None if self._is_whole_person else main.removed_contents
         if not self.config.suppress or (contents is not None and not contents):
             return []
-        task, out = main.dataset.task, list[ErasureEffect]()
         paths = (find_list_beside(self.data), find_list_beside(self.adapters))
-        for path in {path.resolve(): path for path in paths}.values():
-            known = SuppressionList(path)
-            if not known.would_add(self.person, task, contents):
-                continue
-            if not is_dry_run and contents is None:
-                known.add_person(self.person, task)
-            elif not is_dry_run and contents is not None:
-                known.add_records(self.person, task, contents)
-            why = "the next import leaves it out; it holds hashes only"
-            out.append(ErasureEffect(what="suppression list", where=path, outcome="added", why=why))
-        return out
-
-    def _find_effects(
-        self, found: PersonInventory, handlers: Sequence[ErasureHandler]
-    ) -> list[ErasureEffect]:
-        """List what handlers find, as effects with the outcome ``removed``."""
-        out: list[ErasureEffect] = []
-        for folder in found.folders:
-            for handler in handlers:
-                with found.collect_errors():
-                    if what := handler.find(folder, found.request):
-                        out.append(ErasureEffect(what=what, where=folder, outcome="removed"))
-        return out
+        changed = add_to_lists(
+            paths, self.person, main.dataset.task, contents, is_dry_run=is_dry_run
+        )
+        why = "the next import leaves it out; it holds hashes only"
+        return [
+            ErasureEffect(what="suppression list", where=path, outcome="added", why=why)
+            for path in changed
+        ]
 
     def _scan_files(self, found: PersonInventory) -> ScanResult:
         """Search every file below the search roots for what is left, and what links led to."""
@@ -449,10 +396,3 @@ class ForgetRequest:
             f"nothing of {self.person!r} found in {', '.join(map(str, self.search_roots))}: never "
             f"stored, or already forgotten (--verify searches every byte){example}"
         )
-
-
-def _require_adapters(folder: Path) -> None:
-    """Raise MissingError if the folder is neither an adapter store nor a recipe store."""
-    kinds: tuple[type[BaseBoundArtifact], ...] = (AdapterStore, RecipeStore)
-    if not any((folder / kind.HEADER_FILE).is_file() for kind in kinds):
-        raise MissingError(f"{folder}: is neither an adapter store nor a recipe store")

@@ -14,17 +14,18 @@ from pathlib import Path
 
 from idiolect.adapters.erasure import is_store
 from idiolect.adapters.formats.peft import WEIGHTS_FILE
+from idiolect.adapters.store.artifact import BaseBoundArtifact
 from idiolect.adapters.store.signatures import byte_signatures
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.erasure.origins import HistoryOrigins
-from idiolect.errors import ArtifactError
+from idiolect.errors import ArtifactError, MissingError
 from idiolect.history.dataset import Dataset
 from idiolect.history.erasure import DatasetErasure, is_dataset
 from idiolect.history.redact import Redaction
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.pieces.sharing.pool_ledger import PoolLedger
-from idiolect.privacy.erasure import ErasureRequest, walk_folders
+from idiolect.privacy.erasure import ErasureHandler, ErasureRequest, walk_folders
 from idiolect.privacy.ledger import Ledger
 from idiolect.privacy.search.patterns import SearchPatterns
 from idiolect.storage.files import sha256_file
@@ -69,6 +70,15 @@ class PersonInventory:
         """Tells which artifacts were made from histories that change."""
         return HistoryOrigins(main=self.main, others=self.datasets, untouched=self.untouched)
 
+    def finds_any(self, handlers: Sequence[ErasureHandler]) -> bool:
+        """Whether one of the handlers finds something in one of the folders."""
+        for folder in self.folders:
+            for handler in handlers:
+                with self.collect_errors():
+                    if handler.find(folder, self.request):
+                        return True
+        return False
+
     @contextmanager
     def collect_errors(self) -> Generator[None]:
         """Add errors about unreadable artifacts to the receipt, and continue."""
@@ -77,6 +87,13 @@ class PersonInventory:
         except ArtifactError as error:
             if str(error) not in self.unreadable:
                 self.unreadable.append(str(error))
+
+
+def require_adapters(folder: Path) -> None:
+    """Raise MissingError if the folder is neither an adapter store nor a recipe store."""
+    kinds: tuple[type[BaseBoundArtifact], ...] = (AdapterStore, RecipeStore)
+    if not any((folder / kind.HEADER_FILE).is_file() for kind in kinds):
+        raise MissingError(f"{folder}: is neither an adapter store nor a recipe store")
 
 
 def collect_inventory(

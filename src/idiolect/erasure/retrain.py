@@ -18,11 +18,14 @@ from idiolect.adapters.store.store import AdapterStore
 from idiolect.config import from_plain
 from idiolect.erasure.inventory import LEDGER_FOLDER
 from idiolect.erasure.origins import HistoryOrigins
-from idiolect.errors import IdiolectError
+from idiolect.erasure.run_state import RunState
+from idiolect.errors import IdiolectError, MissingError
 from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset
 from idiolect.models.base import load_base
+from idiolect.models.model_source import require_base_files
 from idiolect.pieces.assembly.assembler import Assembler
+from idiolect.pieces.assembly.target_users import require_enough_sharers
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import Aggregate, RecipeConfig
 from idiolect.pieces.recipes.initial_adapters import MixtureInitialAdapters
@@ -58,6 +61,8 @@ class AdapterRetrainer:
     """Bases that changed or were deleted, by their old identity."""
     excluded_store: Path | None = None
     """A store in which the caller replaces the person's adapter itself."""
+    state: RunState = field(default_factory=RunState)
+    """What earlier steps did; a dry run plans only."""
     wait: bool = True
     listener: Listener = null_listener
 
@@ -74,9 +79,14 @@ class AdapterRetrainer:
         rebuildable = self._select_rebuildable(store.task, store.base, known, why)
         if rebuildable and not why:
             try:
-                self._train_adapters(store, rebuildable)
+                request = self._plan_training(store, rebuildable)
+                if not self.state.is_dry_run:
+                    self._train_adapters(request)
             except IdiolectError as error:
-                why = str(error)
+                rebuildable, why = [], str(error)
+        if self.state.is_dry_run:
+            left = sorted({*stale} - {*rebuildable})
+            return [self._make_effect("adapter", folder, p, left, why) for p in stale]
         # Training reopened and changed the store. What is still stale was not rebuilt.
         store = AdapterStore.open(folder)
         with store.lock_for_writing(wait=self.wait):
@@ -97,9 +107,14 @@ class AdapterRetrainer:
         rebuildable = self._select_rebuildable(store.task, store.base, stale, "")
         if rebuildable:
             try:
-                self._assemble_recipes(store, rebuildable)
+                pool = self._open_pool(store)
+                if not self.state.is_dry_run:
+                    self._assemble_recipes(store, pool, rebuildable)
             except IdiolectError as error:
-                why = str(error)
+                rebuildable, why = [], str(error)
+        if self.state.is_dry_run:
+            left = sorted({*stale} - {*rebuildable})
+            return [self._make_effect("recipe", folder, p, left, why) for p in stale]
         # What is still stale was not rebuilt: an empty recipe takes its place.
         store = RecipeStore.open(folder)
         with store.lock_for_writing(wait=self.wait):
@@ -114,10 +129,17 @@ class AdapterRetrainer:
     def _find_stale(self, store: AdapterStore) -> tuple[list[str], str]:
         """Return the people whose adapters were derived from what is forgotten, and why none of
         them can be retrained, if so."""
-        records = {p: r for p in store.people if (r := store.get_record(p)) is not None}
+        records = {
+            p: r
+            for p in store.people
+            if (r := store.get_record(p)) is not None
+            and not self.state.is_replaced(store.folder, p)
+        }
         # A mean that included the person went into every adapter that started from it.
         if store.settings.get("start") in self.request.files:
-            trained = sorted(p for p, r in records.items() if r.row is not None)
+            # The person's own adapter is removed later, not rebuilt.
+            own = {self.request.person} if self.request.is_whole_person else set[str]()
+            trained = sorted(p for p, r in records.items() if r.row is not None and p not in own)
             return trained, "its training started from a mean of adapters that was deleted"
         affected = self.origins.list_people(store.task) & records.keys()
         if (
@@ -139,6 +161,8 @@ class AdapterRetrainer:
             record = store.get_record(person)
             if record is None or record.served == WITHDRAWN:
                 continue
+            if self.state.is_replaced(store.folder, person):
+                continue
             if self.origins.is_recipe_affected(store.task, person, record.history):
                 out.append(person)
         return out
@@ -151,13 +175,26 @@ class AdapterRetrainer:
             return []
         return [person for person in people if person in self.dataset]
 
-    def _train_adapters(self, store: AdapterStore, people: Sequence[str]) -> None:
-        """Retrain adapters with the store's own settings."""
+    def _plan_training(self, store: AdapterStore, people: Sequence[str]) -> PersonalizeRequest:
+        """Return the request that trains adapters again with the store's own settings.
+
+        Raises the errors that need no training, so that a dry run knows them, too.
+        """
         config = from_plain(PersonalConfig, store.settings, where=str(store.folder))
         # The path of the recipes is stored relative to the store.
         named = store.settings.get("pool")
         recipes = (store.folder / named["recipes"]).resolve() if named else None
-        request = PersonalizeRequest(
+        if config.context.profile and self.profiles is None:
+            raise MissingError("it was trained with profiles, which were not given")
+        if config.start and config.start not in self.start_adapters:
+            raise MissingError("the adapter that its training started from was not found")
+        if recipes is not None:
+            MixtureInitialAdapters(recipes).require_all(people)
+            for person in people:
+                if self.state.is_discarded(recipes, person):
+                    raise MissingError(f"the recipe of {person} that it started from is discarded")
+        require_base_files(self.base or store.base_source)
+        return PersonalizeRequest(
             data=self.dataset.folder,
             store=store.folder,
             base=self.base or store.base_source,
@@ -169,15 +206,28 @@ class AdapterRetrainer:
             allow_older=True,
             wait=self.wait,
         )
+
+    def _train_adapters(self, request: PersonalizeRequest) -> None:
+        """Train adapters again."""
+        recipes = request.pieces
         # Adapters that started from recipes of a pool start from the rebuilt recipes.
         open_starts = partial(MixtureInitialAdapters, recipes) if recipes else None
         run = PersonalizeRun(request, open_starts=open_starts, listener=self.listener)
         run.run_unsharded()
 
-    def _assemble_recipes(self, store: RecipeStore, people: Sequence[str]) -> None:
-        """Assemble recipes with the store's own settings."""
+    def _open_pool(self, store: RecipeStore) -> Pool:
+        """Open the pool of recipes. Raises the errors that need no assembly, so that a dry run
+        knows them, too."""
         config = from_plain(RecipeConfig, store.settings, where=str(store.folder))
         pool = Pool.open(store.folder / store.pool_source)
+        left = {*pool.sharers} - self.state.withdrawn_sharers
+        require_enough_sharers(pool.folder, len(left), config.assemble)
+        require_base_files(self.base or pool.base_source)
+        return pool
+
+    def _assemble_recipes(self, store: RecipeStore, pool: Pool, people: Sequence[str]) -> None:
+        """Assemble recipes with the store's own settings."""
+        config = from_plain(RecipeConfig, store.settings, where=str(store.folder))
         base = load_base(self.base or pool.base_source, dtype=config.dtype, device=config.device)
         task = get_task(self.dataset.task)
         run = Assembler(base, task, pool, config, store.folder, listener=self.listener)
@@ -185,8 +235,9 @@ class AdapterRetrainer:
 
     def _drop_adapters(self, store: AdapterStore, people: Sequence[str]) -> list[ErasureEffect]:
         """Remove adapters from a cache, which trains missing ones when needed."""
-        with store.lock_for_writing(wait=self.wait):
-            store.compact(set(people))
+        if not self.state.is_dry_run:
+            with store.lock_for_writing(wait=self.wait):
+                store.compact(set(people))
         why = "from a cache, which trains it again when needed"
         return [
             ErasureEffect(

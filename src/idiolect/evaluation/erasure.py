@@ -38,19 +38,26 @@ class Reports:
         named = any(scan_file(path, person, leaving.patterns) for person in sorted(people))
         return "a report that includes this person" if named else ""
 
+    def preview(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it."""
+        if not self.find(folder, leaving):
+            return []
+        why = "the report includes this person; run idiolect evaluate to write a new one"
+        return [
+            ErasureEffect(what="report", where=folder / "report.json", outcome="deleted", why=why)
+        ]
+
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Delete the report, ``report.json`` last: an interrupted erasure can then be repeated."""
-        if not self.find(folder, leaving):
+        effects = self.preview(folder, leaving)
+        if not effects:
             return []
         pictures = sorted(
             p.name for t in _read_task_keys(folder) for p in folder.glob(f"{t}-*.png")
         )
         for name in (*pictures, "report.html", "report.json"):
             (folder / name).unlink(missing_ok=True)
-        why = "the report includes this person; run idiolect evaluate to write a new one"
-        return [
-            ErasureEffect(what="report", where=folder / "report.json", outcome="deleted", why=why)
-        ]
+        return effects
 
     def scan(self, path: Path) -> LabeledTexts | None:
         """Return ``None``: the scan itself can read JSON and HTML."""
@@ -65,11 +72,18 @@ class Answers:
         files = _find_cached_answers(folder, leaving)
         return f"{len(files)} files of answers" if files else ""
 
+    def preview(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it."""
+        return self._make_effects(folder, _find_cached_answers(folder, leaving))
+
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Delete these files."""
         files = _find_cached_answers(folder, leaving)
         for path in files:
             path.unlink(missing_ok=True)
+        return self._make_effects(folder, files)
+
+    def _make_effects(self, folder: Path, files: Sequence[Path]) -> Sequence[ErasureEffect]:
         if not files:
             return []
         why = "cached answers; the next evaluation computes them again"
@@ -93,13 +107,19 @@ class CachedBases:
             BaseModelErasure().find(folder, leaving) if _CACHED_BASE.fullmatch(folder.name) else ""
         )
 
-    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Delete the base, the manifest last: an interrupted erasure can then be repeated."""
+    def preview(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it."""
         if not self.find(folder, leaving):
             return []
-        delete_files(folder, [*sorted(Manifest.read_unchecked(folder).files), Manifest.NAME])
         why = "cached base; the next evaluation adapts a new one without this person"
         return [ErasureEffect(what="base", where=folder, outcome="deleted", why=why)]
+
+    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Delete the base, the manifest last: an interrupted erasure can then be repeated."""
+        effects = self.preview(folder, leaving)
+        if effects:
+            delete_files(folder, [*sorted(Manifest.read_unchecked(folder).files), Manifest.NAME])
+        return effects
 
     def scan(self, path: Path) -> LabeledTexts | None:
         """Return ``None``: the scan itself can read safetensors and JSON."""

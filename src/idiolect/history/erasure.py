@@ -35,6 +35,11 @@ class DatasetErasure:
             "histories"
         )
 
+    def preview(self, folder: Path, request: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it."""
+        found = self.plan_redaction(folder, request)
+        return list_effects(found, folder) if found is not None and found.is_needed else []
+
     def erase(self, folder: Path, request: ErasureRequest) -> Sequence[ErasureEffect]:
         """Rewrite the dataset without the person, in one atomic step."""
         found = self.plan_redaction(folder, request)

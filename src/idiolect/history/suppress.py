@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,31 @@ def open_lists(paths: Sequence[Path]) -> tuple[SuppressionList, ...]:
 def find_list_beside(folder: Path) -> Path:
     """Return the path of the list beside a dataset or a store."""
     return folder.absolute().parent / SUPPRESSION_FILE
+
+
+def add_to_lists(
+    paths: Sequence[Path],
+    person: str,
+    task_name: str,
+    contents: Collection[str] | None,
+    *,
+    is_dry_run: bool,
+) -> list[Path]:
+    """Add a whole person, or contents of their records, to lists; return those that change.
+
+    A dry run changes none.
+    """
+    out: list[Path] = []
+    for path in {path.resolve(): path for path in paths}.values():
+        known = SuppressionList(path)
+        if not known.would_add(person, task_name, contents):
+            continue
+        if not is_dry_run and contents is None:
+            known.add_person(person, task_name)
+        elif not is_dry_run and contents is not None:
+            known.add_records(person, task_name, contents)
+        out.append(path)
+    return out
 
 
 def suppress_histories(

@@ -27,18 +27,25 @@ class BaseModelErasure:
         is_covered = leaving.covers_task(str(manifest.config.get("task", "")))
         return "a base adapted on their items" if is_covered else ""
 
+    def preview(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it."""
+        if not self.find(folder, leaving):
+            return []
+        why = f"adapted on items of {leaving.person}; make it again: idiolect adapt"
+        return [ErasureEffect(what="base", where=folder, outcome="deleted", why=why)]
+
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Delete the weights. The manifest is replaced last, so an interrupted erasure can be
         repeated."""
-        if not self.find(folder, leaving):
+        effects = self.preview(folder, leaving)
+        if not effects:
             return []
         manifest = Manifest.read_unchecked(folder)
         delete_files(folder, sorted(manifest.files))
         # The new manifest keeps the name but no contributor.
         config = {"name": manifest.config.get("name", folder.name), _REMOVED_KEY: True}
         Manifest(kind=MANIFEST_KIND, config=config).save(folder)
-        why = f"adapted on items of {leaving.person}; make it again: idiolect adapt"
-        return [ErasureEffect(what="base", where=folder, outcome="deleted", why=why)]
+        return effects
 
     def scan(self, path: Path) -> LabeledTexts | None:
         """Return None: the generic scan reads safetensors and JSON files."""

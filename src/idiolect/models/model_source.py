@@ -48,6 +48,12 @@ def find_model_folder(source: str | Path, *, what: str = "model") -> Path:
     return path
 
 
+def require_base_files(source: str) -> None:
+    """Raise MissingError if a base in a local folder is not there; nothing is loaded."""
+    if source != DEFAULT and not source.startswith(HUB_PREFIX):
+        find_model_folder(source)
+
+
 def get_public_name(source: str, name: str) -> str:
     """Return the name of a base for other people's tools: its hub id, or a folder's name without
     the path, which would tell about this machine."""

@@ -23,17 +23,24 @@ class RecipeErasure:
         theirs = leaving.is_same_person(store.task) and store.mentions_person(leaving.person)
         return "their recipe" if theirs else ""
 
+    def preview(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it."""
+        if not self.find(folder, leaving):
+            return []
+        return [
+            ErasureEffect(what="recipe", where=folder, outcome="removed", person=leaving.person)
+        ]
+
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Remove the person's recipe and return what was done."""
-        if not self.find(folder, leaving):
+        effects = self.preview(folder, leaving)
+        if not effects:
             return []
         store = RecipeStore.open(folder)
         with store.lock_for_writing():
             # Rewrites the affected shards without this person.
             store.compact({leaving.person})
-        return [
-            ErasureEffect(what="recipe", where=folder, outcome="removed", person=leaving.person)
-        ]
+        return effects
 
     def scan(self, path: Path) -> LabeledTexts | None:
         """Return None: all files are safetensors and JSON, which the generic scan reads."""

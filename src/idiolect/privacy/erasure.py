@@ -109,8 +109,12 @@ class ErasureHandler(Protocol):
         """
         ...
 
+    def preview(self, folder: Path, request: ErasureRequest, /) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it; empty if ``find`` finds nothing."""
+        ...
+
     def erase(self, folder: Path, request: ErasureRequest, /) -> Sequence[ErasureEffect]:
-        """Erase the person's data; does nothing if ``find`` finds nothing.
+        """Erase the person's data, exactly as ``preview`` says.
 
         An interrupted call can be repeated.
         """

@@ -188,6 +188,10 @@ class Ledger:
             write_atomic(self._events_file, text)
             write_json(self._end_file, asdict(_LedgerEnd(size=len(text), last_hash=last)))
 
+    def knows_person(self, person: str) -> bool:
+        """Whether a person has a pseudonym here."""
+        return person in self._read_pseudonyms()
+
     def forget_person(self, person: str) -> bool:
         """Destroy the link from a person to their events; returns False if there was none."""
         with self._lock_for_writing():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from idiolect.history.dataset import Dataset
@@ -31,13 +31,27 @@ class Profiles:
         stale = self._find_stale(folder, leaving)
         return f"profiles of {len(stale)} people" if stale else ""
 
+    def preview(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it."""
+        return self._plan_rewrite(folder, leaving)[0]
+
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Rewrite the folder in one atomic step."""
+        effects, remaining = self._plan_rewrite(folder, leaving)
+        if effects:
+            task = str(Manifest.read_unchecked(folder).task)
+            save_profiles(folder, (p for theirs in remaining.values() for p in theirs), task=task)
+        return effects
+
+    def _plan_rewrite(
+        self, folder: Path, leaving: ErasureRequest
+    ) -> tuple[list[ErasureEffect], Mapping[str, Sequence[Profile]]]:
+        """Return the effects, and the profiles that the folder then holds, by person."""
         stale = self._find_stale(folder, leaving)
         if not stale:
-            return []
+            return [], {}
         task = str(Manifest.read_unchecked(folder).task)
-        found = load_profiles(folder)
+        found = dict[str, Sequence[Profile]](load_profiles(folder))
         out: list[ErasureEffect] = []
         for person in stale:
             profiles = found.pop(person)
@@ -55,8 +69,7 @@ class Profiles:
             out.append(
                 ErasureEffect(what="profile", where=folder, outcome=outcome, person=person, why=why)
             )
-        save_profiles(folder, (p for theirs in found.values() for p in theirs), task=task)
-        return out
+        return out, found
 
     def scan(self, path: Path) -> LabeledTexts | None:
         """Return ``None``: profiles are plain JSON lines, which the general scan reads."""

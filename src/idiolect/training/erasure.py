@@ -26,10 +26,24 @@ class PartErasure:
         people = _find_affected_people(folder, leaving)
         return f"adapters of {len(people)} people" if people else ""
 
+    def preview(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it."""
+        why = "the part is now unfinished; run its shard again (idiolect personalize --shard)"
+        return [
+            ErasureEffect(
+                what="adapter in a part",
+                where=folder,
+                outcome="removed" if p == leaving.person else "discarded",
+                person=p,
+                why="" if p == leaving.person and leaving.is_whole_person else why,
+            )
+            for p in _find_affected_people(folder, leaving)
+        ]
+
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Remove the affected adapters and mark the part as unfinished."""
-        people = _find_affected_people(folder, leaving)
-        if not people:
+        effects = self.preview(folder, leaving)
+        if not effects:
             return []
         store = AdapterStore.open(folder)
         # Mark as unfinished before removing: a kill in between must not leave a finished part with
@@ -40,18 +54,8 @@ class PartErasure:
                     folder / PART_STATE_FILE,
                     {**read_json(folder / PART_STATE_FILE), "finished": False},
                 )
-            store.compact(set(people))
-        why = "the part is now unfinished; run its shard again (idiolect personalize --shard)"
-        return [
-            ErasureEffect(
-                what="adapter in a part",
-                where=folder,
-                outcome="removed" if p == leaving.person else "discarded",
-                person=p,
-                why="" if p == leaving.person and leaving.is_whole_person else why,
-            )
-            for p in people
-        ]
+            store.compact({effect.person for effect in effects})
+        return effects
 
     def scan(self, path: Path) -> LabeledTexts | None:
         """Return ``None``: a part holds safetensors and JSON, which the general scan reads."""
@@ -75,16 +79,20 @@ class AdaptationErasure:
         """Say whether the folder holds such a checkpoint; empty if not."""
         return "checkpoint of a task adaptation" if _list_checkpoints(folder) else ""
 
-    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Delete the checkpoints; the adaptation then starts from the beginning."""
-        found = _list_checkpoints(folder)
-        for path in found:
-            path.unlink(missing_ok=True)
+    def preview(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Return what ``erase`` would do, without doing it."""
         why = "of an unfinished task adaptation; it does not name the people whose items it used"
         return [
             ErasureEffect(what="checkpoint", where=path, outcome="deleted", why=why)
-            for path in found
+            for path in _list_checkpoints(folder)
         ]
+
+    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+        """Delete the checkpoints; the adaptation then starts from the beginning."""
+        effects = self.preview(folder, leaving)
+        for effect in effects:
+            effect.where.unlink(missing_ok=True)
+        return effects
 
     def scan(self, path: Path) -> LabeledTexts | None:
         """Return ``None``: a checkpoint holds numbers only."""

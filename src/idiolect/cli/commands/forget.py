@@ -103,7 +103,11 @@ MAX_NAMED_PLACES = 8
     help="File to write the receipt to, with hashes of what is deleted. With it, --verify can "
     "search for the words again later.",
 )
-@click.option("--dry-run", is_flag=True, help="Report what would be deleted, and change nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="List the effects of a real run and what has to be trained again; change nothing.",
+)
 @profiles_option
 @click.option(
     "--base", metavar="MODEL", help="Current location of the base model, if it has moved."
@@ -321,6 +325,8 @@ def print_receipt(receipt: Receipt) -> None:
     elif receipt.records:
         subject = f"{format_count(len(receipt.records), 'record')} of {subject}"
     facts = {"deleted" if receipt.done else "would be deleted": subject}
+    if receipt.negated:
+        facts["negation"] = receipt.negated.summary_text
     if receipt.kept:
         kept = ", ".join(map(str, receipt.kept))
         facts["yours to delete"] = f"{kept} (not searched: it contains what was deleted)"

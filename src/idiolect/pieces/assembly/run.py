@@ -30,7 +30,7 @@ def assemble_data(
     for person in names:
         dataset.get_counts(person)
     opened.check_compatible(base=opened.base, task=task.name)
-    require_enough_sharers(opened, config.assemble)
+    require_enough_sharers(opened.folder, len(opened.sharers), config.assemble)
     RecipeStore.require_room(out, opened)
     source = request.base or opened.base_source
     loaded = load_base(source, dtype=config.dtype, device=config.device)

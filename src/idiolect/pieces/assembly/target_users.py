@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from idiolect.adapters.lora import target_modules
 from idiolect.errors import DataError, MismatchError, UsageError
@@ -41,22 +42,22 @@ def check_target_users(
         raise MismatchError(
             f"{pool.folder}: the pool's modules differ from those of base {base.name}"
         )
-    require_enough_sharers(pool, config)
+    require_enough_sharers(pool.folder, len(pool.sharers), config)
     return [
         TargetUser(person, _select_usable(person, examples, config.recent_k))
         for person, examples in target_users.items()
     ]
 
 
-def require_enough_sharers(pool: Pool, config: AssembleConfig) -> None:
+def require_enough_sharers(pool: Path, sharers: int, config: AssembleConfig) -> None:
     """Raise UsageError if a pool is empty or has fewer sharers than ``top_k``."""
-    if not pool.sharers:
-        raise UsageError(f"{pool.folder}: this pool has no sharers; share adapters first")
+    if not sharers:
+        raise UsageError(f"{pool}: this pool has no sharers; share adapters first")
     # ``top_p`` takes as many pieces as it needs, so any pool is large enough.
-    if not config.top_p and config.top_k > len(pool.sharers):
+    if not config.top_p and config.top_k > sharers:
         raise UsageError(
-            f"assemble.top_k: {config.top_k} pieces per module, but {pool.folder} has only "
-            f"{len(pool.sharers)} sharers; set a smaller top_k, or share more adapters"
+            f"assemble.top_k: {config.top_k} pieces per module, but {pool} has only "
+            f"{sharers} sharers; set a smaller top_k, or share more adapters"
         )
 
 

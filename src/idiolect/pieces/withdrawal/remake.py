@@ -7,9 +7,9 @@ work remains, but nothing is lost.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,12 +18,13 @@ from idiolect.adapters.store.consent import open_ledger
 from idiolect.adapters.store.shard import AdapterRecord
 from idiolect.adapters.store.store import PARTS_FOLDER, AdapterStore
 from idiolect.config import from_plain
-from idiolect.errors import IdiolectError
+from idiolect.errors import IdiolectError, MissingError
 from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
 from idiolect.pieces.assembly.assembler import Assembler
+from idiolect.pieces.assembly.target_users import require_enough_sharers
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import RecipeConfig
 from idiolect.pieces.recipes.initial_adapters import MixtureInitialAdapters
@@ -65,20 +66,33 @@ class Rebuilder:
     base_source: str | None = None
     profiles: Path | None = None
     allow_older: bool = False
+    is_preview: bool = False
+    """Whether nothing is changed, and only what would happen is returned."""
+    skip: Callable[[Path, str], bool] = lambda _folder, _person: False
+    """In a preview: whether an earlier step would have replaced what a person has in a store."""
     wait: bool = True
     listener: Listener = null_listener
 
+    @cached_property
+    def _discarded_recipes(self) -> set[tuple[Path, str]]:
+        """In a preview: the recipes that would be discarded, by folder and person."""
+        return set()
+
     def rebuild_recipes(self, store: RecipeStore) -> list[RebuildEffect]:
         """Assemble recipes again, or remove them."""
-        with store.lock_for_writing(wait=self.wait):
-            concerned = store.people_using(self.sharers)
+        concerned = self._list_concerned(store)
         # Assemble again for people with a history; what fails is removed below, with the reason.
         able, why = self._split_by_history(concerned)
         if able:
             try:
-                self._assemble_recipes(store, able)
+                self._require_sharers(store)
+                if not self.is_preview:
+                    self._assemble_recipes(store, able)
             except IdiolectError as error:
                 why |= dict.fromkeys(able, str(error))
+        if self.is_preview:
+            self._discarded_recipes.update((store.folder.resolve(), person) for person in why)
+            return [_make_effect(store.folder, p, "reassembled", why, why) for p in concerned]
         # Read the store again: people who still use the pieces were not rebuilt.
         store = RecipeStore.open(store.folder)
         with store.lock_for_writing(wait=self.wait):
@@ -92,9 +106,8 @@ class Rebuilder:
 
     def rebuild_adapters(self, store: AdapterStore) -> list[RebuildEffect]:
         """Train adapters again whose training started from pieces, or remove them."""
-        with store.lock_for_writing(wait=self.wait):
-            concerned = store.people_using(self.sharers)
-            (store.folder / "checkpoint.bin").unlink(missing_ok=True)
+        concerned = self._list_concerned(store)
+        self.delete_checkpoint(store)
         # Train again from the new recipes if possible. Whatever fails is removed below.
         able, why = self._split_by_history(concerned)
         recipes = self._find_recipes(store)
@@ -106,6 +119,8 @@ class Rebuilder:
                 why |= self._train_adapters(store, recipes, able)
             except IdiolectError as error:
                 why |= dict.fromkeys(able, str(error))
+        if self.is_preview:
+            return [_make_effect(store.folder, p, "retrained", why, why) for p in concerned]
         # Adapters that still use the pieces were not rebuilt: record why, and drop them.
         store = AdapterStore.open(store.folder)
         with store.lock_for_writing(wait=self.wait):
@@ -121,8 +136,24 @@ class Rebuilder:
 
     def delete_checkpoint(self, store: AdapterStore) -> None:
         """Delete a training checkpoint, which may have started from the pieces."""
+        if self.is_preview:
+            return
         with store.lock_for_writing(wait=self.wait):
             (store.folder / "checkpoint.bin").unlink(missing_ok=True)
+
+    def _list_concerned(self, store: RecipeStore | AdapterStore) -> tuple[str, ...]:
+        """Return the people of a store whose recipes or adapters use the pieces."""
+        if self.is_preview:
+            people = store.people_using(self.sharers)
+            return tuple(person for person in people if not self.skip(store.folder, person))
+        with store.lock_for_writing(wait=self.wait):
+            return store.people_using(self.sharers)
+
+    def _require_sharers(self, store: RecipeStore) -> None:
+        """Raise UsageError if too few sharers are left in the pool for a store's settings."""
+        config = from_plain(RecipeConfig, store.settings, where=str(store.folder))
+        left = {*self.pool.sharers} - self.sharers
+        require_enough_sharers(self.pool.folder, len(left), config.assemble)
 
     def _split_by_history(self, people: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """Return the people with an available history, and the reason for each of the others."""
@@ -156,13 +187,19 @@ class Rebuilder:
         assert self.dataset is not None
         starts = MixtureInitialAdapters(recipes)
         missing = {*starts.find_missing(people), *starts.find_stale(people)}
+        if self.is_preview:
+            # Recipes that use the pieces count as stale from the withdrawal until they are rebuilt.
+            missing |= {p for p in people if (recipes, p) in self._discarded_recipes}
         ready = tuple(person for person in people if person not in missing)
         # The same settings as before, from the recipes that were just rebuilt.
+        config = from_plain(PersonalConfig, store.settings, where=str(store.folder))
+        if ready and config.context.profile and self.profiles is None:
+            raise MissingError("it was trained with profiles, which were not given")
         request = PersonalizeRequest(
             data=self.dataset.folder,
             store=store.folder,
             base=self.base_source or store.base_source,
-            config=from_plain(PersonalConfig, store.settings, where=str(store.folder)),
+            config=config,
             people=ready,
             profiles=self.profiles,
             pieces=recipes,
@@ -170,7 +207,7 @@ class Rebuilder:
             wait=self.wait,
         )
         older: Sequence[str] = ()
-        if ready:
+        if ready and not self.is_preview:
             open_starts = partial(MixtureInitialAdapters, recipes)
             run = PersonalizeRun(request, open_starts=open_starts, listener=self.listener)
             older = run.run_unsharded().older
@@ -193,14 +230,15 @@ def _make_effect(
     return RebuildEffect(where=where, person=person, outcome="discarded", why=why.get(person, ""))
 
 
-def delete_export(folder: Path) -> RebuildEffect:
-    """Delete an exported adapter.
+def delete_export(folder: Path, *, is_preview: bool = False) -> RebuildEffect:
+    """Delete an exported adapter, or say what that would do.
 
     The manifest and the configuration go last, so that the next run finds what a killed one left.
     """
     # The weights go first: without them nothing of the sharers is left.
-    names = sorted({*Manifest.read_unchecked(folder).files} - {CONFIG_FILE})
-    delete_files(folder, [*names, Manifest.NAME, CONFIG_FILE])
+    if not is_preview:
+        names = sorted({*Manifest.read_unchecked(folder).files} - {CONFIG_FILE})
+        delete_files(folder, [*names, Manifest.NAME, CONFIG_FILE])
     return RebuildEffect(
         where=folder, outcome="deleted", why="an exported adapter; export it again"
     )

@@ -11,7 +11,7 @@ Erasing the person from that ledger removes it (``Ledger.forget_person``).
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.models.base import Base, load_base
 from idiolect.models.device import DtypeName
+from idiolect.models.model_source import require_base_files
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import RecipeConfig
 from idiolect.pieces.sharing.pool_ledger import PoolLedger
@@ -104,6 +105,39 @@ def withdraw_sharers(
         mentions=find_mentions(folders, names),
         seconds=time.monotonic() - started,
     )
+
+
+def preview_withdrawal(
+    request: WithdrawRequest,
+    dataset: Dataset | None,
+    *,
+    is_gone: Callable[[Path], bool],
+    skip: Callable[[Path, str], bool],
+) -> list[RebuildEffect]:
+    """Return the effects of withdrawing ``request.sharers``, without changing anything.
+
+    ``dataset`` has the histories to rebuild from. ``is_gone`` says which folders would not be there
+    any more, ``skip`` which person's recipe or adapter in a store would have been replaced before.
+    Raises the errors of ``withdraw_sharers`` that need no training.
+    """
+    opened, names = Pool.open(request.pool), frozenset(request.sharers)
+    folders = _resolve_search_folders(request.pool, request.within)
+    found = find_dependents(folders, opened, names)
+    found.exports = [folder for folder in found.exports if not is_gone(folder)]
+    found.reports = [path for path in found.reports if not is_gone(path.parent)]
+    if dataset is not None and found.recipes:
+        require_base_files(request.base or opened.base_source)
+    rebuilder = Rebuilder(
+        pool=opened,
+        sharers=names,
+        dataset=dataset,
+        base_source=request.base,
+        profiles=request.profiles,
+        allow_older=request.allow_older,
+        is_preview=True,
+        skip=skip,
+    )
+    return _rebuild_dependents(rebuilder, found)
 
 
 def _resolve_search_folders(pool: Path, within: Sequence[Path]) -> tuple[Path, ...]:
@@ -218,9 +252,11 @@ def _rebuild_dependents(rebuilder: Rebuilder, found: Dependents) -> list[Rebuild
         effects += rebuilder.rebuild_adapters(store)
     for store in found.checkpoints:
         rebuilder.delete_checkpoint(store)
-    effects += [delete_export(folder) for folder in found.exports]
+    is_preview = rebuilder.is_preview
+    effects += [delete_export(folder, is_preview=is_preview) for folder in found.exports]
     for path in found.reports:
         # Reports are only deleted; the user creates them again.
-        path.unlink(missing_ok=True)
+        if not is_preview:
+            path.unlink(missing_ok=True)
         effects.append(RebuildEffect(where=path, outcome="deleted", why="a report; make it again"))
     return effects

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from idiolect.adapters.protocol import Adapter
-from idiolect.erasure.deleted_rows import parse_pair_fields
+from idiolect.erasure.negation.deleted_rows import parse_pair_fields
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Message, null_listener
 from idiolect.history.interaction import Interaction

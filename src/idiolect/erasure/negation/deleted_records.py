@@ -21,12 +21,13 @@ from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.source import get_usable_adapter
 from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.config import compute_fingerprint, from_plain
-from idiolect.erasure.deleted_rows import DeletedRows, find_remaining_rows, iter_own_texts
 from idiolect.erasure.forget import ForgetRequest
 from idiolect.erasure.inventory import PersonInventory
-from idiolect.erasure.negate_adapter import NegationResult, negate_pairs
+from idiolect.erasure.negation.deleted_rows import DeletedRows, find_remaining_rows, iter_own_texts
+from idiolect.erasure.negation.negate_adapter import NegationResult, negate_pairs
 from idiolect.erasure.origins import is_stale, read_last_items
 from idiolect.erasure.receipt import Receipt
+from idiolect.erasure.run_state import RunState
 from idiolect.errors import BusyError, MissingError, UsageError
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.history.erasure import DatasetErasure
@@ -193,24 +194,20 @@ class ForgetDeletedRecords(ForgetRequest):
             f"{self.person!r} (--verify searches every byte)"
         )
 
-    def _erase_derived(self, found: PersonInventory, dataset: Dataset) -> list[ErasureEffect]:
+    def _erase_derived(
+        self, found: PersonInventory, dataset: Dataset, state: RunState
+    ) -> list[ErasureEffect]:
         """Erase what was derived from the adapter, then replace the adapter. Negation runs first,
         so that nothing is erased if it fails."""
         if self._is_already_negated:
             return []
-        negated, result = self._negate_adapter(dataset)
-        out = super()._erase_derived(found, dataset)
-        self._store_adapter(negated)
-        self._negation_results.append(result)
-        return [*out, self._make_effect(result.summary_text)]
-
-    def _preview_effects(self, main: Redaction, found: PersonInventory) -> list[ErasureEffect]:
-        adapter_effects = (
-            []
-            if self._is_already_negated
-            else [self._make_effect(f"{len(self._deleted_pairs)} pairs would be negated")]
-        )
-        return [*super()._preview_effects(main, found), *adapter_effects]
+        negated = None if state.is_dry_run else self._negate_adapter(dataset)
+        out = super()._erase_derived(found, dataset, state)
+        if negated is not None:
+            adapter, result = negated
+            self._store_adapter(adapter)
+            self._negation_results.append(result)
+        return [*out, self._make_effect(f"negated {len(self._deleted_pairs)} pairs")]
 
     def _negate_adapter(self, dataset: Dataset) -> tuple[Adapter, NegationResult]:
         """Return the person's adapter, negated in memory."""
