@@ -327,12 +327,13 @@ class ForgetRequest:
         effect = ErasureEffect(
             what="pseudonym", where=folder, outcome="destroyed", person=self.person
         )
-        if state.is_dry_run:
-            return [effect] if self._is_whole_person and is_known else []
         with found.collect_errors():
-            if self._is_concerned(folder, found) and ledger.read_entries_of(self.person):
+            has_events = bool(ledger.read_entries_of(self.person))
+            if self._is_concerned(folder, found) and has_events and not state.is_dry_run:
                 event, details = self._ledger_event
                 ledger.record_event(event, [self.person], details)
+        if state.is_dry_run:
+            return [effect] if self._is_whole_person and is_known else []
         if not self._is_whole_person or not ledger.forget_person(self.person):
             return []
         return [effect]
