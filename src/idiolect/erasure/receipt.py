@@ -21,7 +21,7 @@ from idiolect.privacy.search.patterns import HashedPatterns, SearchPatterns
 from idiolect.storage.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from idiolect.erasure.negation.negate_adapter import NegationResult
+    from idiolect.erasure.negation_result import NegationResult
 
 
 @dataclass(frozen=True, kw_only=True)

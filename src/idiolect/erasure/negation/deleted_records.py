@@ -24,7 +24,8 @@ from idiolect.config import compute_fingerprint, from_plain
 from idiolect.erasure.forget import ForgetRequest
 from idiolect.erasure.inventory import PersonInventory
 from idiolect.erasure.negation.deleted_rows import DeletedRows, find_remaining_rows, iter_own_texts
-from idiolect.erasure.negation.negate_adapter import NegationResult, negate_pairs
+from idiolect.erasure.negation.negate_adapter import negate_pairs
+from idiolect.erasure.negation_result import NegationResult
 from idiolect.erasure.origins import is_stale, read_last_items
 from idiolect.erasure.receipt import Receipt
 from idiolect.erasure.run_state import RunState

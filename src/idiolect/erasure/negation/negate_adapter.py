@@ -8,10 +8,11 @@ retain set. The result has the rank of the original adapter. Reads and writes no
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from idiolect.adapters.protocol import Adapter
 from idiolect.erasure.negation.deleted_rows import parse_pair_fields
+from idiolect.erasure.negation_result import NegationResult
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Message, null_listener
 from idiolect.history.interaction import Interaction
@@ -22,40 +23,11 @@ from idiolect.prompts.render import Example
 from idiolect.tasks.task import Prompt
 from idiolect.unlearning.examples import ForgetRetainSets, TokenizedPair, pair_from_example
 from idiolect.unlearning.run import (
-    Perplexities,
     UnlearnConfig,
     cap_measured_pairs,
     compute_perplexity,
     unlearn_adapter,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NegationResult:
-    """What negation did, measured on the adapter as it is stored."""
-
-    pairs: int
-    """Number of pairs to forget."""
-    retained: int
-    """Number of the person's items to retain."""
-    scale: float
-    before: Perplexities
-    after: Perplexities
-    without: float
-    """Perplexity of the forgotten answers without any adapter: the level at which nothing is
-    known."""
-
-    @property
-    def summary_text(self) -> str:
-        """A sentence for receipts."""
-        old, new = self.before, self.after
-        rest = ", so some are still known" if new.forget_perplexity < self.without else ""
-        return (
-            f"negated at scale {self.scale:.3g}: the forgotten answers have perplexity "
-            f"{old.forget_perplexity:.4g} -> {new.forget_perplexity:.4g} (the base alone "
-            f"{self.without:.4g}{rest}), the retained items {old.retain_perplexity:.4g} -> "
-            f"{new.retain_perplexity:.4g}"
-        )
 
 
 def negate_pairs(
