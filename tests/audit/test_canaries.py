@@ -54,7 +54,7 @@ def attack_strings(base: Base, adapter: LoraAdapter | None) -> list[Leak]:
     """The exposure attack alone on a person whose secret holds a number."""
     subject = make_secret_keeper(base).subject
     plan, traces = AuditPlan(subject, base.tokenizer), dict[int, ItemTrace]()
-    rows = [("ann", example) for example in subject.trained]
+    rows = [("ann", example) for example in subject.trained_items]
     adapters = {} if adapter is None else {"ann": adapter}
     plain, found = (
         compute_token_losses(base, rows, given, forward_tokens=512, name="it")

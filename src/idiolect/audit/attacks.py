@@ -161,8 +161,8 @@ class _Group:
             members[person] = evaluate(subject, losses, self.config)
             leaks[person] = []
             if everything:
-                trained = subject.trained
-                traces = {item: trace_item(person, trained[item]) for item in plan.traced}
+                trained = subject.trained_items
+                traces = {item: trace_item(person, trained[item]) for item in plan.traced_items}
                 attacked.append(Attacked(plan=plan, traces=traces, adapter=people[person]))
                 leaks[person] += find_extractable_texts(plan, traces, self.config)
                 leaks[person] += find_outlying_texts(plan, traces, outside, self.config)

@@ -95,7 +95,7 @@ def _iter_requests(base: Base, one: Attacked, config: LeakageConfig) -> Iterator
     """Yield the prompts of one person; none if no answer contains enough to be a leak."""
     plan, traces = one.plan, one.traces
     # Riskiest first: items with personal strings or repeated texts, then those with the most gain.
-    marked = {p.item for text in (*plan.strings, *plan.repeated) for p in text.places}
+    marked = {p.item for text in (*plan.strings, *plan.repeated_texts) for p in text.places}
     risks = {
         item: (item in marked, trace.gain())
         for item, trace in traces.items()

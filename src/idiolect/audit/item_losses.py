@@ -96,7 +96,7 @@ def _iter_texts(plan: AuditPlan, traces: Mapping[int, ItemTrace]) -> Iterator[tu
             place = Place(item, 0, len(trace.answer))
             whole.setdefault(trace.answer, []).append(place)
     yield from map(tuple, whole.values())
-    for text in plan.repeated:
+    for text in plan.repeated_texts:
         places = tuple(p for p in text.places if p.item in traces)
         if places and text.tokens not in whole:
             yield places

@@ -18,7 +18,7 @@ class Leak:
     kind: str
     """What leaks: ``text``, ``repeated text``, or the kind of a personal string."""
     items: tuple[int, ...]
-    """The numbers of the items that contain it, in ``AuditSubject.trained``."""
+    """The numbers of the items that contain it, in ``AuditSubject.trained_items``."""
     strength: float
     """Nats by which the artifact makes the text likelier than the base, or the exposure in bits."""
 

@@ -35,7 +35,7 @@ class AuditPlan:
 
     def __init__(self, subject: AuditSubject, tokenizer: PreTrainedTokenizerFast) -> None:
         self.subject, self.tokenizer = subject, tokenizer
-        self.answers = [_list_answer(example) for example in subject.trained]
+        self.answers = [_list_answer(example) for example in subject.trained_items]
 
     @cached_property
     def texts(self) -> list[str]:
@@ -43,7 +43,7 @@ class AuditPlan:
         return [str(self.tokenizer.decode(answer)) for answer in self.answers]
 
     @cached_property
-    def repeated(self) -> list[RepeatedText]:
+    def repeated_texts(self) -> list[RepeatedText]:
         """The texts that occur in several answers, or several times in one."""
         return find_repeated_texts(self.answers)
 
@@ -61,10 +61,10 @@ class AuditPlan:
         ]
 
     @cached_property
-    def traced(self) -> list[int]:
+    def traced_items(self) -> list[int]:
         """The numbers of the items that are attacked: the sample, and risky items outside it."""
         sampled = len(self.subject.members)
-        places = [p for text in (*self.repeated, *self.strings) for p in text.places]
+        places = [p for text in (*self.repeated_texts, *self.strings) for p in text.places]
         risky = sorted({place.item for place in places if place.item >= sampled})
         return [*range(sampled), *risky[:MAX_RISKY_ITEMS]]
 
@@ -72,7 +72,7 @@ class AuditPlan:
         """Return what a text of an item counts as, and all items that contain it: a text that
         repeats is one text."""
         # The longest one comes first.
-        for text in self.repeated:
+        for text in self.repeated_texts:
             items = tuple(sorted({place.item for place in text.places}))
             if item in items:
                 return "repeated text", items
@@ -80,8 +80,8 @@ class AuditPlan:
 
     def list_traced(self) -> list[Example]:
         """Return the items that are attacked, in the order of ``traced``."""
-        trained = self.subject.trained
-        return [trained[item] for item in self.traced]
+        trained = self.subject.trained_items
+        return [trained[item] for item in self.traced_items]
 
     def locate_span(self, item: int, start: int, end: int) -> tuple[int, int]:
         """Return the tokens of an answer that cover its characters from ``start`` to ``end``."""

@@ -20,7 +20,7 @@ class AuditSubject:
     texts are attacked; the membership attack leaves them out."""
 
     @property
-    def trained(self) -> tuple[Example, ...]:
+    def trained_items(self) -> tuple[Example, ...]:
         """All items that the artifact was trained on. Findings name items by their number here."""
         return (*self.members, *self.unsampled)
 
@@ -29,5 +29,5 @@ class AuditSubject:
         that was trained on is no non-member."""
         # A dict keeps the order and drops duplicates.
         inside = dict.fromkeys(self.members)
-        trained = {*self.trained}
+        trained = {*self.trained_items}
         return tuple(inside), tuple(e for e in dict.fromkeys(self.non_members) if e not in trained)

@@ -184,6 +184,7 @@ class _ChatReader:
         """
         learned = self._find_learned_speakers()
         settings: dict[str, object] = {"person_role": self.role}
+        # Any role but the user's is the other side, who must have agreed.
         if roles := sorted({role for role, _ in learned} - {"user"}):
             names = sorted({name for _, name in learned} - {""})
             settings["other_side"] = record_other_side(
@@ -196,6 +197,7 @@ class _ChatReader:
                 self.tally.count_skip(
                     "the first turn of a conversation answers no other", said[0].message.where
                 )
+            # Only replies of people whose words are learned become items; the rest is context.
             people = {s.message.sender: learned.get((s.role, s.name), "") for s in said}
             for reply in iter_replies([s.message for s in said], conversation.id):
                 if people[reply.sender]:

@@ -81,6 +81,7 @@ class Pool(BaseBoundArtifact):
             raise self.make_header_error(error) from error
         self.sites: tuple[str, ...] = tuple(module.path for module in self.modules)
         """The paths of the modules, in the order of all matrices [M, ...]."""
+        # Everything below is read again if another process changed the pool.
         self._segments: dict[int, GateSegment] = {}
         self._records: dict[str, tuple[int, SharerRecord]] = {}
         self._verified = VerifiedFiles()

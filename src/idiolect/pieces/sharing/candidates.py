@@ -62,7 +62,7 @@ class Candidate:
     """For the audit: the training items, a sample of them first, and items of the same person
     outside training."""
     trained: tuple[TrainedItem, ...]
-    """The items of ``subject.trained``, in its order."""
+    """The items of ``subject.trained_items``, in its order."""
 
 
 class Candidates:

@@ -179,8 +179,8 @@ def describe_leaked_items(
 ) -> tuple[LeakedItems, ...]:
     """Return what the attacks on single items found in the artifacts that other people get.
 
-    ``items``: those of ``AuditSubject.trained``. A text that leaks from two artifacts is named
-    once.
+    ``items``: those of ``AuditSubject.trained_items``. A text that leaks from two artifacts is
+    named once.
     """
     out: dict[tuple[str, str, tuple[int, ...]], LeakedItems] = {}
     for name in SHARED_ARTIFACTS:
