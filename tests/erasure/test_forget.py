@@ -6,6 +6,7 @@ import gzip
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -686,6 +687,33 @@ def test_forgotten_records_do_not_return_with_an_import(place: ErasureWorld) -> 
     }
     api.import_data(api.ImportRequest(source=source, out=away, task="reply", overwrite=True))
     assert ANN in place.personalize(place.store, away).forgotten
+
+
+@pytest.mark.finding("returning-person")
+def test_forgotten_person_in_a_backup_is_refused_everywhere(
+    template: ErasureWorld, tmp_path: Path
+) -> None:
+    """Base models, recipes and profiles are not made of an old copy of the data."""
+    place = copy_world(template, tmp_path / "all")
+    place.forget()
+    backup, out = place.folder / "backup", place.folder / "new"
+    write_dataset(backup, make_histories(), task="reply", source="x")
+    pool, base = place.folder / "pool", str(place.base)
+    calls: dict[str, Callable[[], object]] = {
+        "adapt": lambda: api.adapt(api.AdaptRequest(data=backup, out=out, base=base)),
+        "assemble": lambda: api.assemble(
+            api.AssembleRequest(data=backup, pool=pool, out=out, config=RECIPES)
+        ),
+        "profile": lambda: api.profile(api.ProfileRequest(data=backup, out=out, writer="facts")),
+    }
+    for call in calls.values():
+        # Bartholomew's history quotes her.
+        with pytest.raises(MismatchError, match=f"forgotten, in the histories of {ANN}, {BART};"):
+            call()
+        assert not out.exists()
+    # People who have nothing to do with her are described.
+    others = api.ProfileRequest(data=backup, out=out, writer="facts", people=[CRESS, DORA])
+    assert api.profile(others).people == 2
 
 
 @pytest.mark.finding("returning-person")

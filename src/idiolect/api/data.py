@@ -120,12 +120,14 @@ def profile(request: ProfileRequest, *, listener: Listener = null_listener) -> P
 
     Raises:
         MissingError: If the dataset, or a person in it, does not exist.
+        MismatchError: If a history holds what was forgotten.
         UsageError: If the writer is unknown, or if ``out`` holds files that are not profiles.
 
     Example:
         >>> profile(ProfileRequest(data=Path("data"), out=Path("profiles"), writer="facts"))
     """
     from idiolect.history.dataset import read_dataset
+    from idiolect.history.suppress import require_none_forgotten
     from idiolect.profiles.write import FACTS_WRITER, write_profiles
     from idiolect.tasks.registry import get_task
 
@@ -134,6 +136,7 @@ def profile(request: ProfileRequest, *, listener: Listener = null_listener) -> P
     histories = list(dataset.iter_histories(request.people or None))
     task = get_task(dataset.task)
     out, writer = request.out, request.writer
+    require_none_forgotten(histories, task.name, request.data, out)
     if writer == FACTS_WRITER:
         profiles = write_profiles(histories, task, folder=out, listener=listener)
     elif writer == "model":

@@ -177,7 +177,8 @@ def assemble(request: AssembleRequest, *, listener: Listener = null_listener) ->
     Raises:
         DataError: If no person has a usable item.
         MissingError: If the dataset or the pool does not exist.
-        MismatchError: If the base model or the task differs from the pool's.
+        MismatchError: If the base model or the task differs from the pool's, or if a history holds
+            what was forgotten.
         UsageError: If the pool has fewer sharers than the settings require.
 
     Example:

@@ -33,12 +33,14 @@ def adapt(request: AdaptRequest, *, listener: Listener = null_listener) -> Adapt
 
     Raises:
         MissingError: If the dataset, or a person in it, does not exist.
+        MismatchError: If a history holds what was forgotten.
         UsageError: If ``out`` exists, if a setting is invalid, or if no items are left to train on.
 
     Example:
         >>> adapt(AdaptRequest(data=Path("data/films"), out=Path("film-base")))
     """
     from idiolect.history.dataset import read_dataset
+    from idiolect.history.suppress import require_none_forgotten
     from idiolect.models.base import load_base
     from idiolect.models.encoder import MiniLM
     from idiolect.profiles.store import load_profiles
@@ -54,11 +56,12 @@ def adapt(request: AdaptRequest, *, listener: Listener = null_listener) -> Adapt
     chosen = [person for person in candidates if person not in set(excluded)]
     if out.exists():
         raise UsageError(f"{out}: already exists; name a new folder")
-    profiles = request.profiles
+    profiles, histories = request.profiles, list(dataset.iter_histories(chosen))
+    require_none_forgotten(histories, task.name, request.data, out)
     return adapt_to_task(
         load_base(request.base, dtype=config.dtype, device=config.device),
         task,
-        list(dataset.iter_histories(chosen)),
+        histories,
         ExcludedTestSet(task, dataset.iter_histories(excluded)),
         out,
         config,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from idiolect.errors import MismatchError
 from idiolect.history.dataset import Dataset
 from idiolect.history.history import History
 from idiolect.history.redact import AuthoredText, Redaction
 from idiolect.privacy.suppression import SUPPRESSION_FILE, SuppressionList
+
+_MAX_NAMED_PEOPLE = 5
+"""Maximum number of people that an error message names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +123,24 @@ def find_forgotten_records(
         for content in known.find_records(history.person, task_name, set(contents.values()))
     }
     return tuple(record for record, content in contents.items() if content in found)
+
+
+def require_none_forgotten(
+    histories: Iterable[History], task_name: str, data: Path, out: Path
+) -> None:
+    """Raise MismatchError if a history of ``data`` holds anything on the lists beside ``data`` and
+    ``out``, so that nothing is made of it again."""
+    lists = open_lists([find_list_beside(data), find_list_beside(out)])
+    if not lists:
+        return
+    people = [h.person for h in histories if contains_forgotten(h, task_name, lists)]
+    if people:
+        named = ", ".join(people[:_MAX_NAMED_PEOPLE])
+        more = f" and {len(people) - _MAX_NAMED_PEOPLE} more" * (len(people) > _MAX_NAMED_PEOPLE)
+        raise MismatchError(
+            f"{data}: holds what was forgotten, in the histories of {named}{more}; import the data "
+            "again, which leaves it out, or take a person off the list: idiolect suppressed"
+        )
 
 
 def contains_forgotten(history: History, task_name: str, lists: Sequence[SuppressionList]) -> bool:

@@ -152,7 +152,8 @@ def forget_command(
     refused. No other artifacts change.
 
     Hashes of what is forgotten are added to suppressed.json beside DATA and ADAPTERS: imports into
-    these folders leave the person or the records out, and `personalize` refuses them. The hashes
+    these folders leave the person or the records out, and `personalize`, `adapt`, `assemble` and
+    `profile` refuse them. The hashes
     are slow and salted, but a short list of possible ids can be tried: keep the file private, or
     use --no-suppress. `idiolect suppressed` takes a person off the list.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import read_dataset
+from idiolect.history.suppress import require_none_forgotten
 from idiolect.models.base import load_base
 from idiolect.pieces.assembly.assembler import Assembler, AssembleSummary
 from idiolect.pieces.assembly.request import AssembleRequest
@@ -32,6 +33,7 @@ def assemble_data(
     opened.check_compatible(base=opened.base, task=task.name)
     require_enough_sharers(opened.folder, len(opened.sharers), config.assemble)
     RecipeStore.require_room(out, opened)
+    require_none_forgotten(dataset.iter_histories(names), task.name, request.data, out)
     source = request.base or opened.base_source
     loaded = load_base(source, dtype=config.dtype, device=config.device)
     run = Assembler(loaded, task, opened, config, out, listener=listener)
