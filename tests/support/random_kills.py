@@ -266,14 +266,15 @@ def _prepare_withdrawn(folder: Path) -> None:
 
 
 def _run_withdraw(folder: Path) -> None:
-    api.withdraw(
-        api.WithdrawRequest(
-            pool=folder / "pool",
-            sharers=[(folder / "leaves.txt").read_text()],
-            data=folder / "data",
-            within=(folder,),
-        )
+    request = api.WithdrawRequest(
+        pool=folder / "pool",
+        sharers=[(folder / "leaves.txt").read_text()],
+        data=folder / "data",
+        within=(folder,),
     )
+    # As with `forget`.
+    with contextlib.suppress(MissingError):
+        api.withdraw(request)
 
 
 def _read_after_withdraw(folder: Path) -> Any:
