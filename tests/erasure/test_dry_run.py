@@ -53,7 +53,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> ErasureWorld:
     # An adaptation that was killed.
     (place.folder / ".next.adapting").write_bytes(b"numbers")
     # A part of a sharded run, and a cache of adapters, which has no ledger.
-    shutil.copytree(place.folder / "copies", place.store / "parts" / "0")
+    part = place.folder / "copies" / "parts" / "00001-of-00002"
+    shutil.copytree(place.store, part)
+    shutil.rmtree(part / "ledger")
     shutil.copytree(place.folder / "from-other", place.folder / "cache")
     shutil.rmtree(place.folder / "cache" / "ledger")
     return place
@@ -96,6 +98,13 @@ def forget_other_first(place: ErasureWorld) -> None:
     place.forget(DORA)
 
 
+def add_voice(place: ErasureWorld) -> None:
+    """Let Bartholomew chat with a person who has no history of her own."""
+    chats = [make_chat(BART, "zoe", 6), make_chat(CRESS, DORA, 11)]
+    write_dataset(place.data, chats, task="reply", source="x", overwrite=True)
+    place.personalize(place.store, allow_older=True)
+
+
 def delete_start(place: ErasureWorld) -> None:
     """Delete the mean that adapters started from."""
     shutil.rmtree(place.folder / "out" / "other-mean")
@@ -115,11 +124,12 @@ CASES: dict[str, tuple[Callable[[ErasureWorld], None], dict[str, Any]]] = {
     "withdrawn": (withdraw_pieces, {}),
     "no base": (move_base_away, {}),
     "second person": (forget_other_first, {}),
+    "voice only": (add_voice, {"person": "zoe"}),
     "no start": (delete_start, {"person": BART}),
 }
 
 
-QUICK_CASES = ("person", "record", "sharer", "second dataset", "no start")
+QUICK_CASES = ("person", "record", "sharer", "second dataset", "voice only", "no start")
 
 
 @pytest.mark.parametrize(

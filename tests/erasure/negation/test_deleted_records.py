@@ -201,6 +201,7 @@ def test_forget_deleted_records_twice_changes_nothing(place: ErasureWorld) -> No
     assert place.read_files() == before
 
 
+@pytest.mark.finding("dry-run-effects")
 def test_forget_deleted_records_dry_run_changes_nothing(place: ErasureWorld) -> None:
     before = place.read_files()
     done = forget(place, dry_run=True)
@@ -208,6 +209,8 @@ def test_forget_deleted_records_dry_run_changes_nothing(place: ErasureWorld) -> 
     assert ("adapter", "store", ANN) in list_effects(done, "rebuilt")
     assert ("exported adapter", "hers", "") in list_effects(done, "deleted")
     assert ("adapter", "copies", "imported") in list_effects(done, "discarded")
+    # The real run has the same effects, in the same words.
+    assert forget(place).effects == done.effects
 
 
 def test_forget_deleted_records_removes_rows_from_dataset_copies(place: ErasureWorld) -> None:

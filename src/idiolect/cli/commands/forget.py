@@ -144,6 +144,9 @@ def forget_command(
     With several --person, these people are deleted one after the other, after each of them was
     found. There is one receipt for each. After an interruption, the same command deletes the rest.
 
+    With --dry-run, the receipt lists what the run will do, in the same words, if training succeeds;
+    with several --person, what it will do for each of them alone.
+
     With --records, the dataset is rewritten without these records, and the adapter is retrained
     from the base model on the remaining items: the same bytes as if the records had never existed.
 
