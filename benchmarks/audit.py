@@ -24,7 +24,15 @@ from idiolect.storage.files import write_atomic
 from kit.cli import run_to_exit_code
 from kit.resumable import ResultCache
 from suites.audit.measure import EPOCHS, GROUP_SIZE, measure_group
-from suites.audit.people import SECRETS, SEED
+from suites.audit.people import (
+    CONTEXT_WORDS,
+    COPIES,
+    REPEATER_ITEMS,
+    SECRETS,
+    SEED,
+    TRAINED_ITEMS,
+    UNSEEN_ITEMS,
+)
 from suites.audit.result import NOTES, build_tables, build_targets
 
 PEOPLE = len(SECRETS)
@@ -34,7 +42,9 @@ def run_benchmark(options: argparse.Namespace) -> int:
     """Measure all groups that are not saved yet, and write the result; return 0."""
     base = load_base()
     purpose = "development" if options.develop else "tested"
-    cache = ResultCache(options.work, [base.identity, options.people, purpose, SEED, EPOCHS])
+    sizes = [TRAINED_ITEMS, REPEATER_ITEMS, UNSEEN_ITEMS, COPIES, CONTEXT_WORDS]
+    settings = [base.identity, options.people, purpose, SEED, EPOCHS, sizes]
+    cache = ResultCache(options.work, settings)
     groups: dict[str, list[dict[str, Any]]] = {}
     began = time.monotonic()
     for kind in EPOCHS:

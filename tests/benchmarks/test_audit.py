@@ -17,7 +17,15 @@ from idiolect.history.interaction import Interaction
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
 from suites.audit import measure, people
-from suites.audit.people import COPIES, DEVELOPMENT_SECRETS, SECRETS, Subject, plant_secret
+from suites.audit.people import (
+    COPIES,
+    DEVELOPMENT_SECRETS,
+    REPEATER_ITEMS,
+    SECRETS,
+    UNSEEN_ITEMS,
+    Subject,
+    plant_secret,
+)
 from suites.audit.result import build_targets
 from support.memorizers import make_secret_keeper
 
@@ -55,7 +63,7 @@ def test_build_targets_are_met_by_good_results_only() -> None:
 def test_plant_secret_replaces_replies() -> None:
     items = [
         Interaction(id=str(n), position=n, fields={"context": "hi", "reply": f"reply {n}"})
-        for n in range(24)
+        for n in range(REPEATER_ITEMS)
     ]
     history = History.from_interactions("ann", items)
     planted, secret, places = plant_secret(history, SECRETS[0])
@@ -79,7 +87,7 @@ def test_build_subjects_separates_people_with_and_without_secret(
                 Interaction(
                     id=str(i), position=i, fields={"context": "a b " * 30, "reply": f"r{i}"}
                 )
-                for i in range(32)
+                for i in range(REPEATER_ITEMS + UNSEEN_ITEMS)
             ],
         )
         for n in range(4)

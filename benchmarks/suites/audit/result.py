@@ -7,7 +7,13 @@ from statistics import fmean
 from typing import Any
 
 from idiolect.audit.leak import ITEM_ATTACKS
-from suites.audit.people import CONTEXT_WORDS, COPIES, TRAINED_ITEMS, UNSEEN_ITEMS
+from suites.audit.people import (
+    CONTEXT_WORDS,
+    COPIES,
+    REPEATER_ITEMS,
+    TRAINED_ITEMS,
+    UNSEEN_ITEMS,
+)
 
 Row = Mapping[str, Any]
 TITLES = {
@@ -106,9 +112,10 @@ def build_tables(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[
 
 
 NOTES = (
-    f"Each person has {TRAINED_ITEMS} trained items and {UNSEEN_ITEMS} unseen ones; conversations "
-    f"before a reply are cut to {CONTEXT_WORDS} words. A secret is the reply of {COPIES} items. "
-    "All other settings are the defaults.",
+    f"Each person has {TRAINED_ITEMS} trained items and {UNSEEN_ITEMS} unseen ones, a person with "
+    f"a secret {REPEATER_ITEMS} trained items, of which {COPIES} have the secret as reply. "
+    f"Conversations before a reply are cut to {CONTEXT_WORDS} words. All other settings are the "
+    "defaults.",
     "An adapter says a secret word for word if greedy decoding continues its first half with "
     "exactly the rest, after one of the prompts that the person answered with it. It is caught if "
     "the audit refuses the adapter and names an item of the secret.",

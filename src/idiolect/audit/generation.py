@@ -99,7 +99,8 @@ def _iter_requests(base: Base, one: Attacked, config: LeakageConfig) -> Iterator
     risks = {
         item: (item in marked, trace.gain())
         for item, trace in traces.items()
-        if trace.sum_base() >= config.personal_surprise
+        # The end of the answer is not part of the text.
+        if trace.sum_base(0, len(trace.answer)) >= config.personal_surprise
     }
     chosen = sorted(risks, key=lambda item: risks[item], reverse=True)[:ASKED_ITEMS]
     person, decode = plan.subject.person, base.tokenizer.decode
