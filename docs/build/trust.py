@@ -12,13 +12,17 @@ import argparse
 import ast
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from idiolect.storage.files import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 FINDINGS = ROOT / "docs" / "trust.toml"
 PAGE = ROOT / "docs" / "trust.md"
+KILLS = ROOT / "docs" / "results" / "kills.json"
 SEVERITIES = ("high", "medium", "low", "held")
 """In the order of the page; "held" is what the review could not break."""
 
@@ -89,8 +93,12 @@ def _read_mark(node: ast.AST) -> Iterator[str]:
         yield from (str(ast.literal_eval(each)) for each in node.args)
 
 
-def format_page(findings: Sequence[Finding], tests: dict[str, list[str]]) -> str:
-    """Return the whole page."""
+def format_page(
+    findings: Sequence[Finding],
+    tests: Mapping[str, Sequence[str]],
+    kills: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """Return the whole page; ``kills`` is the tally of random kills by command."""
     lines = [HEAD]
     for severity in SEVERITIES:
         rows = [each for each in findings if each.severity == severity]
@@ -102,7 +110,31 @@ def format_page(findings: Sequence[Finding], tests: dict[str, list[str]]) -> str
             named = "<br>".join(f"`{test}`" for test in tests.get(each.id, ())) or "none"
             lines.append(f"| {each.finding} | {each.fix or 'not fixed yet'} | {named} |")
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_format_kills(kills or {})])
+
+
+def _format_kills(kills: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the table of random kills, if there is one."""
+    if not kills:
+        return
+    total = sum(one["kills"] for one in kills.values())
+    yield from (
+        f"## {total:,} random kills",
+        "",
+        "`tests/test_random_kills.py` (marked `slow`) kills a command with SIGKILL at a random",
+        "moment, up to three times, and then lets it finish. After each kill, everything that is",
+        "there is read to its last byte; at the end, the result is compared with that of an",
+        "undisturbed run. The site is killed while three guests play; no round whose result was",
+        "shown may be missing or changed, and all totals must equal the rounds. A fault is any",
+        "departure from this.",
+        "",
+        "| killed | kills | then finished | faults |",
+        "| --- | --- | --- | --- |",
+    )
+    for name, one in sorted(kills.items()):
+        finished = f"{one['runs']:,} {'rounds shown' if name == 'site' else 'runs'}"
+        yield f"| {name} | {one['kills']:,} | {finished} | {len(one['faults'])} |"
+    yield ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,7 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write docs/trust.md.")
     parser.add_argument("--check", action="store_true", help="Only say if the page is out of date.")
     options = parser.parse_args(arguments)
-    page = format_page(read_findings(), find_tests())
+    kills = read_json(KILLS) if KILLS.is_file() else {}
+    page = format_page(read_findings(), find_tests(), kills)
     if options.check:
         if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page:
             print("docs/trust.md is out of date; run: make docs", file=sys.stderr)

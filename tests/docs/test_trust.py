@@ -45,6 +45,17 @@ def test_page_shows_findings_by_severity() -> None:
     assert page.index("| A. | Mended. | `tests/t.py::test_a` |") < page.index("| B. | not fixed")
 
 
+def test_page_shows_tally_of_random_kills() -> None:
+    kills = {
+        "share": {"kills": 900, "runs": 301, "faults": []},
+        "site": {"kills": 200, "runs": 1234, "faults": ["lost: x"]},
+    }
+    page = trust.format_page([], {}, kills)
+    assert "## 1,100 random kills" in page
+    assert "| share | 900 | 301 runs | 0 |" in page
+    assert "| site | 200 | 1,234 rounds shown | 1 |" in page
+
+
 @pytest.mark.parametrize("source", ["pytest.mark.finding(name)", "pytest.mark.finding(1 + x)"])
 def test_marks_must_be_literal(source: str) -> None:
     with pytest.raises(ValueError, match="malformed"):

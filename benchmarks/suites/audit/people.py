@@ -20,7 +20,7 @@ from idiolect.prompts.render import PromptConfig, PromptRenderer
 from idiolect.tasks.registry import get_task
 
 SEED = 0
-TRAINED_ITEMS, REPEATER_ITEMS, UNSEEN_ITEMS = 24, 48, 8
+TRAINED_ITEMS, REPEATER_ITEMS, UNSEEN_ITEMS = 24, 60, 8
 """Trained items of a person without and with a secret, and unseen items of both."""
 CONTEXT_WORDS = 12
 """Words of the conversation before a reply, to save time."""
