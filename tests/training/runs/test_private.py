@@ -20,7 +20,7 @@ from idiolect.privacy.ledger import Ledger
 from idiolect.prompts.context import ContextConfig
 from idiolect.storage.files import sha256_file
 from idiolect.training.runs.run import PersonalizeRun
-from support.private_world import NEW, PRIVATE, PrivateWorld, build_private_world
+from support.private_world import NEW, PRIVATE, SHARED, PrivateWorld, build_private_world
 from support.tiny_people import UNGATED, to_tensor_bytes
 
 pytestmark = pytest.mark.finding("private-training")
@@ -78,10 +78,9 @@ def test_personalize_private_says_if_person_was_trained_before_without_it(
     world: PrivateWorld, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    shutil.copytree(world.store, store)
-    people = ("d0",)
-    done = world.train(store, people=people)
-    assert done.privacy["d0"].unprotected == 1 and "not counted" in done.privacy["d0"].sentence
+    world.train(store, people=["ann"], config=SHARED, start=None, private=None)
+    done = world.train(store, people=["ann"])
+    assert done.privacy["ann"].unprotected == 1 and "not counted" in done.privacy["ann"].sentence
 
 
 class StopHereError(Exception):
@@ -203,3 +202,10 @@ def test_personalize_run_refuses_other_basis_than_settings(
 def test_basis_is_also_an_initial_adapter(world: PrivateWorld, tmp_path: Path) -> None:
     done = world.train(tmp_path / "store", private=None, config=UNGATED)
     assert done.trained == NEW and not done.privacy
+
+
+def test_personalize_private_refuses_people_of_the_basis(world: PrivateWorld) -> None:
+    before = world.open_store(world.store).get_record("d1")
+    with pytest.raises(UsageError, match=r"the adapters of 1 of these people, e\.g\. 'd1'"):
+        world.train(world.store, people=["ann", "d1"])
+    assert world.open_store(world.store).get_record("d1") == before

@@ -19,6 +19,7 @@ from idiolect.game.export.pairs import MIN_PLAYERS
 from idiolect.game.rules.answers import stem
 from idiolect.history.dataset import read_dataset
 from idiolect.web.accounts.models import User
+from idiolect.web.database.backup import back_up_database
 from idiolect.web.game import commands, rounds
 from idiolect.web.game.export_reader import open_site, read_plays
 from idiolect.web.game.models import HiddenAnswer, PairSession, PairVote
@@ -184,6 +185,20 @@ def test_nyms_backup_writes_complete_database(tmp_path: Path, ann: User) -> None
     assert b"ann" in out.read_bytes()
     again = CliRunner().invoke(main, ["nyms", "backup", str(out)])
     assert again.exit_code != 0 and "--overwrite" in again.stderr
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL has its own tool")
+@pytest.mark.finding("deleted-player-remains")
+@pytest.mark.django_db(transaction=True)
+def test_back_up_database_refuses_database_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "site.sqlite3"
+    database.write_bytes(b"")
+    monkeypatch.setitem(connection.settings_dict, "NAME", database)
+    with pytest.raises(UsageError, match="is the site's database itself"):
+        back_up_database(database, overwrite=True)
+    assert database.read_bytes() == b""
 
 
 def test_nyms_export_without_outputs_fails() -> None:

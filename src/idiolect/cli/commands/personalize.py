@@ -61,8 +61,8 @@ MAX_NAMED_PEOPLE = 8
     type=float,
     metavar="EPSILON",
     help="Train with record-level differential privacy: the adapter moves along the directions of "
-    "--start (made by idiolect mean --directions), with noise. 8 is a common value; smaller is "
-    "more private.",
+    "--start (made by idiolect mean --directions of other people: it protects no one whose adapter "
+    "is in it), with noise. 8 is a common value; smaller is more private.",
 )
 @click.option(
     "--pieces",
@@ -198,8 +198,8 @@ def personalize_command(
     if summary.forgotten:
         raise MismatchError(
             f"{data}: holds what was forgotten, so {format_people(summary.forgotten)} cannot be "
-            "trained; import the data again, which leaves it out, or take a person off the list: "
-            "idiolect suppressed"
+            "trained; import the data again with --suppress FILE (suppressed.json beside DATA or "
+            "the store), or take a person off this list: idiolect suppressed"
         )
     # The others are trained; these people keep their adapters, which is a failure to be named.
     if summary.older:

@@ -206,5 +206,25 @@ class PersonalizeRun:
         """Train all people of the request into the store itself."""
         store = self.create_store(self.request.store)
         with store.lock_for_writing(wait=self.request.wait):
-            trainer = self.create_personalizer(store, ledger=Ledger(store.folder / "ledger"))
+            ledger = Ledger(store.folder / "ledger")
+            if self.config.private:
+                _require_outside_basis(self.people, ledger, self.config.start)
+            trainer = self.create_personalizer(store, ledger=ledger)
             return trainer.run(self.dataset.iter_histories(self.people), people=len(self.people))
+
+
+def _require_outside_basis(people: Sequence[str], ledger: Ledger, basis: str) -> None:
+    """Raise UsageError for people whose own adapters are in the basis, as far as the ledger of
+    this store tells: no noise hides their records there."""
+    inside = [
+        person
+        for person, entries in ledger.read_by_person().items()
+        if person in set(people)
+        and any(e.event == "shared" and e.details.get("sha256") == basis for e in entries)
+    ]
+    if inside:
+        raise UsageError(
+            f"private training: the basis was made of the adapters of {len(inside)} of these "
+            f"people, e.g. {min(inside)!r}, so it shows their records without noise; leave them "
+            "out, or use a basis of other people"
+        )

@@ -19,14 +19,16 @@ from idiolect.storage.files import stage_file
 def back_up_database(out: Path, *, overwrite: bool = False) -> None:
     """Write a copy of the database to the file ``out``, readable only by its owner.
 
-    Raises UsageError if ``out`` exists and ``overwrite`` is not given, or if the database is not
-    SQLite.
+    Raises UsageError if ``out`` exists and ``overwrite`` is not given, if it is the database
+    itself, or if the database is not SQLite.
     """
     if connection.vendor != "sqlite":
         raise UsageError(
             "the site's database is PostgreSQL; back it up with its own tool: "
             'pg_dump --format=custom --file FILE "$DATABASE_URL"'
         )
+    if out.exists() and out.samefile(connection.settings_dict["NAME"]):
+        raise UsageError(f"{out} is the site's database itself; choose another file")
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists; choose another file, or replace it with --overwrite")
     with stage_file(out) as partial, contextlib.closing(sqlite3.connect(partial)) as target:
