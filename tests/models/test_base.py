@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.judging.hub import SequenceClassifierJudge
 from idiolect.judging.registry import open_judge
+from idiolect.models import base as base_module
 from idiolect.models.base import Base, load_base
 from idiolect.models.bundled import get_cache_folder
 from idiolect.models.device import pick_device, pick_dtype
@@ -341,3 +342,21 @@ def test_prepare_bundled_model_is_safe_in_two_processes(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.identity"))) == 2 and len(identities) == 1
     visible = [p.name for p in (tmp_path / "idiolect" / "base").iterdir() if p.name[0] != "."]
     assert len(visible) == 1
+
+
+@pytest.mark.finding("threads")
+def test_load_base_loads_one_model_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = make_tiny_base()
+    tiny.model.save_pretrained(tmp_path)
+    tiny.tokenizer.save_pretrained(tmp_path)
+    load, held = base_module._load_pretrained, list[bool]()
+
+    def load_and_look(kind: Any, *arguments: Any, **options: Any) -> Any:
+        held.append(base_module._LOADING.locked())
+        return load(kind, *arguments, **options)
+
+    monkeypatch.setattr(base_module, "_load_pretrained", load_and_look)
+    load_base(tmp_path, dtype="float32", device="cpu")
+    assert held == [False, True] and not base_module._LOADING.locked()

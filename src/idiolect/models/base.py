@@ -6,6 +6,7 @@ This module does not depend on adapters or people.
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,10 @@ class Base:
         return int(getattr(self.model.config, "max_position_embeddings", 2048))
 
 
+_LOADING = threading.Lock()
+"""Held while a model is loaded and tried: meanwhile its dtype is the default of all threads."""
+
+
 def load_base(
     source: str | Path = DEFAULT, *, dtype: DtypeName = "auto", device: str = "auto"
 ) -> Base:
@@ -95,24 +100,25 @@ def load_base(
         check_foreign_model(folder, "AutoModelForCausalLM")
     config = load_model_config(folder)
     tokenizer = _load_pretrained(AutoTokenizer, folder)
-    model, report = _load_pretrained(
-        AutoModelForCausalLM,
-        folder,
-        config=config,
-        dtype=kind,
-        use_safetensors=True,
-        attn_implementation="eager" if where.type == "cpu" else "sdpa",
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # reported below with their names
-    )
-    # Transformers initializes missing weights at random; that must never happen silently.
-    for key in sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"]))):
-        raise IntegrityError(
-            f"{folder}: the weights lack {key}, or its shape differs from the config; copy the "
-            "model again"
+    with _LOADING:
+        model, report = _load_pretrained(
+            AutoModelForCausalLM,
+            folder,
+            config=config,
+            dtype=kind,
+            use_safetensors=True,
+            attn_implementation="eager" if where.type == "cpu" else "sdpa",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below with their names
         )
-    model.requires_grad_(False).eval().to(where)
-    attends = _probe_model(model, folder)
+        # Transformers initializes missing weights at random; that must never happen silently.
+        for key in sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"]))):
+            raise IntegrityError(
+                f"{folder}: the weights lack {key}, or its shape differs from the config; copy the "
+                "model again"
+            )
+        model.requires_grad_(False).eval().to(where)
+        attends = _probe_model(model, folder)
     if attends and where.type == "cpu":
         # On CPUs the backward of fused attention takes a fifth of a step at short lengths.
         model.set_attn_implementation(attention.NAME)
