@@ -133,6 +133,12 @@ def test_back_up_database_includes_what_is_in_the_log(tmp_path: Path, ann: User)
     with pytest.raises(UsageError, match="--overwrite"):
         back_up_database(out)
     back_up_database(out, overwrite=True)
+    key = tmp_path / "secret.key"
+    key.write_text("a secret")
+    for place in (key, tmp_path):
+        with pytest.raises(UsageError, match="not a backup"):
+            back_up_database(place, overwrite=True)
+    assert key.read_text() == "a secret"
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="about PostgreSQL")

@@ -20,7 +20,8 @@ def back_up_database(out: Path, *, overwrite: bool = False) -> None:
     """Write a copy of the database to the file ``out``, readable only by its owner.
 
     Raises UsageError if ``out`` exists and ``overwrite`` is not given, if it is the database
-    itself, or if the database is not SQLite.
+    itself or no SQLite database (so no other file of the site is replaced), or if the site's
+    database is not SQLite.
     """
     if connection.vendor != "sqlite":
         raise UsageError(
@@ -31,8 +32,17 @@ def back_up_database(out: Path, *, overwrite: bool = False) -> None:
         raise UsageError(f"{out} is the site's database itself; choose another file")
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists; choose another file, or replace it with --overwrite")
+    if out.exists() and not _is_sqlite(out):
+        raise UsageError(f"{out} is not a backup, so it is not replaced; choose another file")
     with stage_file(out) as partial, contextlib.closing(sqlite3.connect(partial)) as target:
         connection.ensure_connection()
         connection.connection.backup(target)
         # The copy has no log of its own: it is complete as one file.
         target.execute("PRAGMA journal_mode=DELETE")
+
+
+def _is_sqlite(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(16) in (b"SQLite format 3\0", b"")
