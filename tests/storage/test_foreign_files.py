@@ -25,7 +25,11 @@ def read_config(path: Path) -> object:
 
 
 def read_ledger(path: Path) -> object:
-    return Ledger(path.parent).read_entries()
+    text, ledger = path.read_bytes(), Ledger(path.parent)
+    path.unlink()
+    ledger.record_event("made", ["ann"])
+    path.write_bytes(text)
+    return ledger.read_entries()
 
 
 @pytest.mark.parametrize(

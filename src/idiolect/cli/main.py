@@ -39,7 +39,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "import-adapter": ("import_adapter", "Add an adapter in PEFT's format to a store."),
     # The word game
     "play": ("play", "Play the word game in the browser."),
-    "nyms": ("nyms", "Export and analyze the word game's data."),
+    "nyms": ("nyms", "Export and analyze the word game's data, and back it up."),
     # Unlearning and deletion
     "unlearn": ("unlearn", "Remove knowledge from a base model or an adapter."),
     "scorecard": ("scorecard", "Measure whether unlearning worked, and what it cost."),

@@ -26,6 +26,7 @@ from idiolect.training.private.budget import (
     make_record_guarantee,
     read_spent_budgets,
 )
+from idiolect.training.private.config import PrivateConfig
 from idiolect.training.private.train_private import train_private
 from idiolect.training.runs.plan import PersonPlan, Planner, RunContext
 from idiolect.training.runs.summary import PersonalSummary, RunCounter
@@ -124,7 +125,20 @@ class Personalizer:
             return
         entries: list[tuple[AdapterRecord, Adapter | None]] = [(record, None) for record in few]
         if people:
-            trained = self._train_people(people)
+            jobs = [self._make_job(planned) for planned in people]
+            trained = (
+                self._train_privately(jobs, self.config.private)
+                if self.config.private
+                else train_many(
+                    self.context.base,
+                    jobs,
+                    self.config.lora,
+                    self.config.train,
+                    self.context.engine,
+                    checkpoint=self.checkpoint_path,
+                    listener=self.listener,
+                )
+            )
             # The gate decides per person whether the adapter is kept.
             verdicts = self._evaluate_gate(people, trained)
             budgets = read_spent_budgets(self.ledger if self.config.private else None)
@@ -149,23 +163,11 @@ class Personalizer:
             tally.record(record)
         self.checkpoint_path.unlink(missing_ok=True)
 
-    def _train_people(self, people: Sequence[PersonPlan]) -> Sequence[TrainingResult[Adapter]]:
-        """Train a group of people, all in one run of the engine.
-
-        Private training writes no checkpoint: a killed run has released nothing.
-        """
-        jobs = [self._make_job(planned) for planned in people]
-        private, basis = self.config.private, self.context.basis
-        if private is None:
-            return train_many(
-                self.context.base,
-                jobs,
-                self.config.lora,
-                self.config.train,
-                self.context.engine,
-                checkpoint=self.checkpoint_path,
-                listener=self.listener,
-            )
+    def _train_privately(
+        self, jobs: Sequence[TrainingJob], private: PrivateConfig
+    ) -> Sequence[TrainingResult[Adapter]]:
+        """Train along the basis, without a checkpoint: a killed run has released nothing."""
+        basis = self.context.basis
         # The gate's decision would reveal something about the held-out records.
         assert basis is not None and not self.config.gate.on
         return train_private(
