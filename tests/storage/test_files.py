@@ -238,6 +238,17 @@ def test_clean_partials_removes_leftovers_of_killed_process(tmp_path: Path) -> N
     assert list_names(tmp_path) == []
 
 
+@pytest.mark.finding("sudden-death")
+def test_write_atomic_removes_what_a_killed_process_left_in_the_folder(tmp_path: Path) -> None:
+    # Left by process 2 of another machine, long ago.
+    left, kept = ".people.json.2-abcdef01234567.partial", ".mine.partial"
+    for name in (left, kept):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / left, (0, 0))
+    files.write_atomic(tmp_path / "other.json", "{}")
+    assert list_names(tmp_path) == sorted([kept, "other.json"])
+
+
 def test_clean_partials_keeps_foreign_and_recent_files(tmp_path: Path) -> None:
     # Names with the host hash of another machine.
     recent = ".thing.1-abcdef01234567.partial"  # of another machine, on a shared disk

@@ -47,6 +47,8 @@ _PARTIAL_NAME = re.compile(
 _LOCK_NAMES = re.compile(r"\..+\.(lock|held)")
 _OWN_PARTIALS: set[str] = set()
 """Names of the partial files that this process is writing."""
+_CLEANED_FOLDERS: set[Path] = set()
+"""Folders from which this process removed what killed processes had left."""
 
 
 @contextlib.contextmanager
@@ -90,9 +92,14 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 def stage_file(path: Path) -> Generator[Path]:
     """Yield an empty file to fill; it becomes ``path`` only if the block ends without an exception.
 
-    Creates missing parent folders. Raises IdiolectError naming the path.
+    Creates missing parent folders. The first time that a process writes a file in a folder, it
+    removes what killed processes left there. Raises IdiolectError naming the path.
     """
     with explain_os_errors("write", path), _reserve_partial(path) as partial:
+        # Once, because a folder of a large pool holds many files.
+        if path.parent not in _CLEANED_FOLDERS:
+            _CLEANED_FOLDERS.add(path.parent)
+            clean_partials(path.parent)
         os.close(open_new_file(partial))
         yield partial
         # The data must be on disk before the rename, and the rename before this function returns.
