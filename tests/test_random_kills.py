@@ -29,7 +29,7 @@ def test_nothing_is_lost_or_half_written_in_many_random_kills(name: str, tmp_pat
     """Kill a command many times.
 
     ``IDIOLECT_KILLS`` sets the number of kills of all commands (1,000), and
-    ``IDIOLECT_KILLS_JSON`` a file to which the tally is added; `docs/results/kills.json` is one.
+    ``IDIOLECT_KILLS_JSON`` a file to which the tally is added; `docs/kills.json` is one.
     """
     kills = round(SHARES[name] * int(os.environ.get("IDIOLECT_KILLS", "1000")) / 1000)
     tally = kill_one_kind(name, kills, str(tmp_path / name))

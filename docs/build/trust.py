@@ -22,7 +22,7 @@ from idiolect.storage.files import read_json
 ROOT = Path(__file__).resolve().parents[2]
 FINDINGS = ROOT / "docs" / "trust.toml"
 PAGE = ROOT / "docs" / "trust.md"
-KILLS = ROOT / "docs" / "results" / "kills.json"
+KILLS = ROOT / "docs" / "kills.json"
 SEVERITIES = ("high", "medium", "low", "held")
 """In the order of the page; "held" is what the review could not break."""
 

@@ -20,6 +20,10 @@ def test_fixed_findings_have_tests() -> None:
     assert {each.severity for each in trust.read_findings()} <= set(trust.SEVERITIES)
 
 
+def test_page_is_current() -> None:
+    assert trust.main(["--check"]) == 0
+
+
 def test_find_tests_reads_marks_of_tests_classes_and_modules(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     source = """

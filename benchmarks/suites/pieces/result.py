@@ -207,7 +207,8 @@ def build_notes(raw: Mapping[str, Any]) -> list[str]:
         "calibrated by the base, and its verdict. At AUC 0.5 the attack cannot tell training items "
         "from others. The two-sided AUC is above that by chance alone; the column 'by chance' "
         "shows how much. The mean over items hides a single text that an adapter says word for "
-        "word, so `idiolect share` runs further attacks on each item (docs/audit.md).",
+        "word, so `idiolect share` runs further attacks on each item (`benchmarks/audit.py` "
+        "measures them).",
         "In the pools of the growth table, gates are random numbers, and all pieces are links to "
         "real files.",
     ]

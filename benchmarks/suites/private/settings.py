@@ -26,10 +26,10 @@ class Sizes:
     """Numbers of people, items and repetitions."""
 
     subject: DemoTask = RATERS
-    people: int = 24
+    people: int = 20
     """People who are trained privately."""
     donors: int = 30
-    films: int = 600
+    films: int = 200
     """The base is adapted on ratings of this number of films by other people: the most rated ones,
     to save time."""
     items: int = 60
@@ -39,7 +39,7 @@ class Sizes:
     outside: int = 20
     """Items of the same time as the records that are left out, for the membership attack."""
     directions: int = 4
-    epsilons: tuple[float, ...] = (8.0, 1.0, 2.0, 4.0, 16.0)
+    epsilons: tuple[float, ...] = (8.0, 2.0)
     """The first one is the one of the targets."""
     draws: int = 2
     """Trainings of each person at the first epsilon, each with noise of its own."""
