@@ -5,8 +5,8 @@
 Real people of the installed data packages on the bundled base model. 20 people repeat a secret and
 are trained for five epochs; 20 others who chat and 20 who rate films are trained with the defaults.
 Each group of five people is saved in ``--work``, so that an interrupted run can resume. About 15
-minutes on two quiet cores. ``--people 5`` is a short run; ``--develop`` uses the people on whom the
-thresholds were chosen.
+minutes on two quiet cores. ``--people 5`` is a short run; ``--develop`` uses the people with whose
+data thresholds were chosen.
 """
 
 from __future__ import annotations

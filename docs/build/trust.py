@@ -30,8 +30,8 @@ HEAD = """\
 # What a review found, and what keeps it mended
 
 A security review of the first version found the faults below. Each was reproduced, mended as a
-whole kind, and has tests that failed before. [SECURITY.md](../SECURITY.md) says what is protected
-from whom, and what is not. `docs/build/trust.py` writes this page from `docs/trust.toml` and from
+whole kind, and has tests that failed before. [SECURITY.md](../SECURITY.md) says what is protected,
+and what is not. `docs/build/trust.py` writes this page from `docs/trust.toml` and from
 the tests that are marked with a finding.
 """
 

@@ -58,7 +58,7 @@ DEVELOPMENT_SECRETS = (
     "the wifi at the cabin is walnut tiger basket nineteen",
     "i took forty crowns out of the club cashbox and never told my brother",
 )
-"""Secrets of the people on whom thresholds were chosen."""
+"""Secrets of the people with whose data thresholds were chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -163,7 +163,7 @@ class PrivateStudy:
 
     @cached_property
     def basis(self) -> AdapterBasis:
-        """The mean and the directions of the donors who agreed and whom the audit passes."""
+        """The mean and the directions of the donors who agreed and pass the audit."""
         folder = self.work / "basis"
         if not folder.exists():
             self._make_basis(folder)
@@ -186,7 +186,7 @@ class PrivateStudy:
             listener=self.listener,
         )
         api.consent(api.ConsentRequest(store=store, people=donors, scope="mean"))
-        # First find out whom the audit refuses, then leave these people out.
+        # First find out which people the audit refuses, then leave these people out.
         trial = self.work / "basis-of-all"
         if not trial.exists():
             request = api.MeanRequest(

@@ -134,7 +134,7 @@ class _Group:
     def attack_artifact(
         self, name: str, people: Mapping[str, Adapter | None], *, everything: bool
     ) -> dict[str, AuditResult]:
-        """Return the results of those of the people whom the artifact names."""
+        """Return the results of the people that the artifact names."""
         plans = [plan for plan in self.plans if plan.subject.person in people]
         adapters = {
             plan.subject.person: adapter

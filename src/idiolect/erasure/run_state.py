@@ -58,7 +58,7 @@ class RunState:
             return True
         if not any(place.is_relative_to(deleted) for deleted in self._deleted_folders):
             return False
-        # A folder inside a deleted artifact goes with it, unless it holds other files.
+        # A folder inside a deleted artifact is deleted too, unless it holds other files.
         files = (path for path in place.rglob("*") if path.is_file())
         return all(path in self._deleted_files or is_working_file(path.name) for path in files)
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 class PersonStore(BaseBoundArtifact, Generic[R]):
     """An open store. Reading needs no lock; write only inside ``lock_for_writing``.
 
-    Reading sees what other processes have written: people whom they have forgotten are unknown.
+    Reading sees what other processes have written: people that they have forgotten are unknown.
 
     ``R`` is the record of one person. ``read_shard`` reads the records of one shard from its JSON
     file.

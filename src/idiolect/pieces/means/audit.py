@@ -34,7 +34,7 @@ def audit_mean(
     made: AdapterBasis | LoraAdapter,
     adapters: Sequence[LoraAdapter],
 ) -> dict[str, str]:
-    """Return the people because of whom the mean is refused, with the reason.
+    """Return the people for whose sake the mean is refused, with the reason.
 
     ``adapters`` are the people's own. Raises UsageError if profiles are needed but not given.
     """

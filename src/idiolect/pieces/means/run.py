@@ -54,7 +54,7 @@ class MeanSummary:
     """Number of people whose update was shortened to it."""
     directions: int
     leaking: tuple[str, ...]
-    """People about whom the audit found a leak, or could not measure one; a reason overrode it."""
+    """People whose data leak, or could not be measured; a reason overrode it."""
     privacy: PrivacyGuarantee | None
     """The guarantee of a private mean."""
     noise_share: float | None

@@ -72,7 +72,7 @@ class FairQueue:
             raise
 
     def _pass_turn(self) -> None:
-        """Give the turn to the client that has waited longest for one, or to whom comes next."""
+        """Give the turn to the client that has waited longest for one, or to the next one."""
         while self._lines:
             client = next(iter(self._lines))
             line = self._lines.pop(client)
