@@ -3,7 +3,7 @@
     python benchmarks/audit.py --json docs/results/audit.json [--work FOLDER]
 
 Real people of the installed data packages on the bundled base model. 20 people repeat a secret and
-are trained for five epochs; 20 others who chat and 20 who rate films are trained with the defaults.
+are trained longer; 20 others who chat and 20 who rate films are trained with the defaults.
 Each group of five people is saved in ``--work``, so that an interrupted run can resume. About 15
 minutes on two quiet cores. ``--people 5`` is a short run; ``--develop`` uses the people with whose
 data thresholds were chosen.
@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,10 @@ from idiolect.models.base import load_base
 from idiolect.storage.files import write_atomic
 from kit.cli import run_to_exit_code
 from kit.resumable import ResultCache
-from suites.audit.measure import EPOCHS, GROUP_SIZE, measure_group
+from suites.audit.measure import GROUP_SIZE, TRAINING, measure_group
 from suites.audit.people import (
     CONTEXT_WORDS,
     COPIES,
-    REPEATER_ITEMS,
     SECRETS,
     SEED,
     TRAINED_ITEMS,
@@ -42,12 +42,13 @@ def run_benchmark(options: argparse.Namespace) -> int:
     """Measure all groups that are not saved yet, and write the result; return 0."""
     base = load_base()
     purpose = "development" if options.develop else "tested"
-    sizes = [TRAINED_ITEMS, REPEATER_ITEMS, UNSEEN_ITEMS, COPIES, CONTEXT_WORDS]
-    settings = [base.identity, options.people, purpose, SEED, EPOCHS, sizes]
+    sizes = [TRAINED_ITEMS, UNSEEN_ITEMS, COPIES, CONTEXT_WORDS]
+    training = {kind: asdict(config) for kind, config in TRAINING.items()}
+    settings = [base.identity, options.people, purpose, training, sizes]
     cache = ResultCache(options.work, settings)
     groups: dict[str, list[dict[str, Any]]] = {}
     began = time.monotonic()
-    for kind in EPOCHS:
+    for kind in TRAINING:
         groups[kind] = []
         for number in range(-(-options.people // GROUP_SIZE)):
 

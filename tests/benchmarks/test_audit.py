@@ -20,8 +20,8 @@ from suites.audit import measure, people
 from suites.audit.people import (
     COPIES,
     DEVELOPMENT_SECRETS,
-    REPEATER_ITEMS,
     SECRETS,
+    TRAINED_ITEMS,
     UNSEEN_ITEMS,
     Subject,
     plant_secret,
@@ -42,7 +42,7 @@ def make_group(refused: int, *, said: int = 5, seconds: float = 2.0) -> dict[str
         }
         for n in range(5)
     ]
-    return {"rows": rows, "audit_seconds": seconds, "former_seconds": 1.0}
+    return {"rows": rows, "audit_seconds": seconds, "membership_seconds": 1.0}
 
 
 def list_met(**groups: dict[str, Any]) -> list[bool]:
@@ -63,7 +63,7 @@ def test_build_targets_are_met_by_good_results_only() -> None:
 def test_plant_secret_replaces_replies() -> None:
     items = [
         Interaction(id=str(n), position=n, fields={"context": "hi", "reply": f"reply {n}"})
-        for n in range(REPEATER_ITEMS)
+        for n in range(TRAINED_ITEMS)
     ]
     history = History.from_interactions("ann", items)
     planted, secret, places = plant_secret(history, SECRETS[0])
@@ -87,7 +87,7 @@ def test_build_subjects_separates_people_with_and_without_secret(
                 Interaction(
                     id=str(i), position=i, fields={"context": "a b " * 30, "reply": f"r{i}"}
                 )
-                for i in range(REPEATER_ITEMS + UNSEEN_ITEMS)
+                for i in range(TRAINED_ITEMS + UNSEEN_ITEMS)
             ],
         )
         for n in range(4)

@@ -17,8 +17,13 @@ from idiolect.training.jobs import TrainingJob
 from idiolect.training.schedule import TrainConfig
 from suites.audit.people import SEED, Subject, build_subjects
 
-EPOCHS: Mapping[str, int] = {"secret": 5, "reply": 2, "rating": 2}
-"""Two epochs are the default."""
+TRAINING: Mapping[str, TrainConfig] = {
+    "secret": TrainConfig(epochs=3, batch=2, seed=SEED),
+    "reply": TrainConfig(seed=SEED),
+    "rating": TrainConfig(seed=SEED),
+}
+"""Training of each kind of people. After 15 or 25 steps with batches of 8, adapters of development
+people did not say their secret word for word; after 36 with batches of 2 they did."""
 GROUP_SIZE = 5
 """People who are trained and audited together; the unit of a resumed run."""
 _ARTIFACT = "adapter"
@@ -33,22 +38,21 @@ def measure_group(base: Base, kind: str, group: int, people: int, purpose: str) 
         for one in subjects
     ]
     began = time.perf_counter()
-    config = TrainConfig(epochs=EPOCHS[kind], seed=SEED)
-    trained = train_many(base, jobs, LoraConfig(), config)
+    trained = train_many(base, jobs, LoraConfig(), TRAINING[kind])
     training = time.perf_counter() - began
     adapters = {result.person: result.adapter for result in trained}
     said = find_said_secrets(base, subjects, adapters)
-    # The former audit is the membership attack alone; both run on the same adapters.
-    former, former_seconds = _audit(base, subjects, adapters, former=True)
-    found, seconds = _audit(base, subjects, adapters, former=False)
+    # For the time only: the whole audit gives the membership attack's verdict, too.
+    _, membership_seconds = _audit(base, subjects, adapters, membership_only=True)
+    found, seconds = _audit(base, subjects, adapters, membership_only=False)
     return {
         "rows": [
-            _describe_person(one, former[p], found[p], p in said)
+            _describe_person(one, found[p], p in said)
             for one in subjects
             for p in (one.audited.person,)
         ],
         "training_seconds": training,
-        "former_seconds": former_seconds,
+        "membership_seconds": membership_seconds,
         "audit_seconds": seconds,
     }
 
@@ -80,26 +84,28 @@ def find_said_secrets(
 
 
 def _audit(
-    base: Base, subjects: Sequence[Subject], adapters: Mapping[str, Adapter], *, former: bool
+    base: Base,
+    subjects: Sequence[Subject],
+    adapters: Mapping[str, Adapter],
+    *,
+    membership_only: bool,
 ) -> tuple[Mapping[str, AuditResult], float]:
     began = time.perf_counter()
     found = audit_artifacts(
         base,
         [one.audited for one in subjects],
         {_ARTIFACT: adapters},
-        compared=(_ARTIFACT,) if former else (),
+        compared=(_ARTIFACT,) if membership_only else (),
     )[_ARTIFACT]
     return found, time.perf_counter() - began
 
 
-def _describe_person(
-    one: Subject, former: AuditResult, found: AuditResult, said: bool
-) -> dict[str, Any]:
+def _describe_person(one: Subject, found: AuditResult, said: bool) -> dict[str, Any]:
     calibrated = found.membership.calibrated
     secret = set(one.secret_items)
     return {
         "says_secret": said,
-        "former_verdict": former.membership.verdict,
+        "membership_verdict": found.membership.verdict,
         "verdict": found.verdict,
         "auc": None if calibrated is None else round(calibrated.auc, 4),
         "attacks": {

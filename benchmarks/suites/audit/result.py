@@ -7,17 +7,17 @@ from statistics import fmean
 from typing import Any
 
 from idiolect.audit.leak import ITEM_ATTACKS
+from suites.audit.measure import TRAINING
 from suites.audit.people import (
     CONTEXT_WORDS,
     COPIES,
-    REPEATER_ITEMS,
     TRAINED_ITEMS,
     UNSEEN_ITEMS,
 )
 
 Row = Mapping[str, Any]
 TITLES = {
-    "secret": "chat replies with a secret, 5 epochs",
+    "secret": "chat replies with a secret, longer training",
     "reply": "chat replies, default training",
     "rating": "film ratings, default training",
 }
@@ -65,7 +65,7 @@ def _build_alarm_target(kind: str, rows: Sequence[Row]) -> dict[str, Any]:
 def _build_time_target(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """The whole audit's time divided by the membership attack's, at default training."""
     used = [group for kind in ("reply", "rating") for group in groups[kind]]
-    times = sum(g["audit_seconds"] for g in used) / sum(g["former_seconds"] for g in used)
+    times = sum(g["audit_seconds"] for g in used) / sum(g["membership_seconds"] for g in used)
     return {
         "name": "Time of the whole audit, compared with the membership attack alone",
         "target": f"under {MAX_TIMES:g} x",
@@ -88,11 +88,11 @@ def build_tables(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[
                 TITLES[kind],
                 len(found),
                 sum(row["says_secret"] for row in found) if kind == "secret" else None,
-                sum(row["former_verdict"] == "leaks" for row in found),
+                sum(row["membership_verdict"] == "leaks" for row in found),
                 sum(row["verdict"] == "leaks" for row in found),
                 fmean(row["auc"] for row in found if row["auc"] is not None),
                 sum(group["audit_seconds"] for group in groups[kind]) / len(found),
-                sum(group["former_seconds"] for group in groups[kind]) / len(found),
+                sum(group["membership_seconds"] for group in groups[kind]) / len(found),
             ]
             for kind, found in rows.items()
         ],
@@ -103,7 +103,7 @@ def build_tables(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[
         "rows": [
             [
                 TITLES[kind],
-                sum(row["former_verdict"] == "leaks" for row in found),
+                sum(row["membership_verdict"] == "leaks" for row in found),
                 *(sum(row["attacks"][attack] > 0 for row in found) for attack in ITEM_ATTACKS),
             ]
             for kind, found in rows.items()
@@ -112,8 +112,9 @@ def build_tables(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[
 
 
 NOTES = (
-    f"Each person has {TRAINED_ITEMS} trained items and {UNSEEN_ITEMS} unseen ones, a person with "
-    f"a secret {REPEATER_ITEMS} trained items, of which {COPIES} have the secret as reply. "
+    f"Each person has {TRAINED_ITEMS} trained items and {UNSEEN_ITEMS} unseen ones. {COPIES} "
+    "trained items of a person with a secret have the secret as reply; their adapters train for "
+    f"{TRAINING['secret'].epochs} epochs with batches of {TRAINING['secret'].batch}. "
     f"Conversations before a reply are cut to {CONTEXT_WORDS} words. All other settings are the "
     "defaults.",
     "An adapter says a secret word for word if greedy decoding continues its first half with "
