@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.evaluation.environment import describe_hardware, list_versions
-from idiolect.models.base import load_base
+from idiolect.models.load import load_base
 from idiolect.storage.files import write_atomic
 from kit.cli import run_to_exit_code
 from kit.resumable import ResultCache

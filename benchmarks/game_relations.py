@@ -31,8 +31,8 @@ from idiolect.game.export.pairs import PairRow
 from idiolect.game.rules.answers import stem
 from idiolect.game.rules.relations import Relation
 from idiolect.game.words import load_table
-from idiolect.models.base import load_base
 from idiolect.models.encoder import MiniLM
+from idiolect.models.load import load_base
 from idiolect.storage.files import write_atomic
 from kit.cli import run_to_exit_code
 from kit.resumable import LikelihoodCache

@@ -23,7 +23,7 @@ from typing import Any
 from idiolect.cli.progress import progress_listener
 from idiolect.errors import UsageError
 from idiolect.events import Listener
-from idiolect.models.base import load_base
+from idiolect.models.load import load_base
 from idiolect.storage.files import write_atomic
 from kit.cli import run_to_exit_code
 from kit.time_budget import TimeBudget, TimeIsUpError

@@ -28,7 +28,8 @@ from idiolect.evaluation.results import Comparison
 from idiolect.events import Listener
 from idiolect.history.history import History
 from idiolect.importers.registry import import_histories
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
+from idiolect.models.load import load_base
 from idiolect.prompts.render import PromptConfig
 from idiolect.storage.files import write_atomic
 from idiolect.tasks.registry import get_task

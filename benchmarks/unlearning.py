@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 from idiolect.cli.progress import progress_listener
-from idiolect.models.base import load_base
 from idiolect.models.encoder import MiniLM
+from idiolect.models.load import load_base
 from idiolect.storage.files import write_atomic
 from kit.cli import run_to_exit_code
 from suites.unlearning.models import UnlearningBenchmark

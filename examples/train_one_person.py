@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora
 from idiolect.config import derive_seed
 from idiolect.importers.registry import import_histories
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
+from idiolect.models.load import load_base
 from idiolect.prompts.context import ContextConfig, PersonContext
 from idiolect.prompts.render import Example, PromptRenderer
 from idiolect.tasks.registry import get_task

@@ -23,7 +23,7 @@ from idiolect.evaluation.runner import EvaluateConfig
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.history.write import write_dataset
-from idiolect.models.base import load_base
+from idiolect.models.load import load_base
 from idiolect.prompts.context import ContextConfig
 from idiolect.prompts.render import PromptRenderer
 from idiolect.storage.manifest import Manifest

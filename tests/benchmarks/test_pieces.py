@@ -20,7 +20,7 @@ from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.inference.answers import Question, answer_questions
 from idiolect.inference.generator import Generator
-from idiolect.models.base import load_base
+from idiolect.models.load import load_base
 from idiolect.pieces.assembly.by_gates import assemble_recipes
 from idiolect.pieces.pool.contribution import Contribution, choose_shared_modules
 from idiolect.pieces.pool.pool import Pool

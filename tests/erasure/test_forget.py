@@ -22,7 +22,7 @@ from idiolect.events import Message
 from idiolect.history.dataset import read_dataset
 from idiolect.history.history import History
 from idiolect.history.write import write_dataset
-from idiolect.models.base import load_base
+from idiolect.models.load import load_base
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.privacy.ledger import Ledger

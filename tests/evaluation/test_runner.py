@@ -19,7 +19,8 @@ from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.inference.generator import Generator
 from idiolect.inference.profile_writer import ModelProfileWriter
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
+from idiolect.models.load import load_base
 from idiolect.tasks.registry import get_task
 from idiolect.training import adapt_base as adapting
 from idiolect.training.adapt_base import AdaptConfig, read_contributors

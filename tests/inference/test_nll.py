@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from idiolect.inference import nll
 from idiolect.inference.nll import compute_target_nll
-from idiolect.models.base import compute_logits
+from idiolect.models.logits import compute_logits
 from idiolect.models.tiny import make_tiny_base
 from idiolect.prompts.batch import collate
 from idiolect.prompts.render import Example

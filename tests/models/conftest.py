@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from idiolect.models import probe
+from idiolect.models.folder import probe
 
 
 @pytest.fixture(scope="session")

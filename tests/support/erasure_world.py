@@ -21,7 +21,7 @@ from idiolect.history.dataset import read_dataset
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.history.write import write_dataset
-from idiolect.models.base import load_base
+from idiolect.models.load import load_base
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig, RecipeConfig
 from idiolect.pieces.sharing.harm import HarmConfig

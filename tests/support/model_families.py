@@ -17,8 +17,8 @@ from transformers import (
     Qwen3Config,
 )
 
+from idiolect.models.folder.weights import silence_transformers
 from idiolect.models.tiny import make_byte_tokenizer
-from idiolect.models.weights import silence_transformers
 
 SIZES: dict[str, Any] = {
     "vocab_size": 258,

@@ -11,7 +11,7 @@ from idiolect.adapters.lora import LoraConfig
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.history.write import write_dataset
-from idiolect.models.base import load_base
+from idiolect.models.load import load_base
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig, RecipeConfig
 from support.sharers import LORA, make_contribution

@@ -11,7 +11,8 @@ from idiolect import api
 from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.history.write import write_dataset
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
+from idiolect.models.load import load_base
 from idiolect.training.private.config import PrivateConfig
 from support.tiny_people import UNGATED, make_rater, save_tiny_base
 

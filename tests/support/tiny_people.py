@@ -14,7 +14,8 @@ from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora
 from idiolect.adapters.protocol import Adapter
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
+from idiolect.models.load import load_base
 from idiolect.models.tiny import make_tiny_base
 from idiolect.tasks.registry import get_task
 from idiolect.training.engine.config import EngineConfig

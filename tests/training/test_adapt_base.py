@@ -17,7 +17,8 @@ from idiolect.errors import MismatchError, UsageError
 from idiolect.events import Event, Metrics
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
+from idiolect.models.load import load_base
 from idiolect.prompts.context import ContextConfig
 from idiolect.storage.manifest import Manifest
 from idiolect.tasks.registry import get_task

@@ -28,8 +28,9 @@ from idiolect.events import Listener, Message
 from idiolect.history.history import History
 from idiolect.history.write import write_dataset
 from idiolect.importers.registry import import_histories
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
+from idiolect.models.load import load_base
 from idiolect.prompts.context import ContextConfig, PersonContext
 from idiolect.prompts.render import Example, PromptRenderer
 from idiolect.storage.files import read_json, write_json

@@ -13,8 +13,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from idiolect.models import attention
-from idiolect.models.base import Base, hash_tokenizer, load_base
+from idiolect.models.base import Base, hash_tokenizer
 from idiolect.models.device import pick_device, pick_dtype
+from idiolect.models.load import load_base
 from idiolect.models.tiny import make_byte_tokenizer
 
 SHAPES: Mapping[str, Mapping[str, Any]] = {

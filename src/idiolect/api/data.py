@@ -142,7 +142,7 @@ def profile(request: ProfileRequest, *, listener: Listener = null_listener) -> P
     elif writer == "model":
         # Only this writer needs torch and a base model.
         from idiolect.inference.profile_writer import ModelProfileWriter
-        from idiolect.models.base import load_base
+        from idiolect.models.load import load_base
 
         by = ModelProfileWriter(load_base(request.base))
         profiles = write_profiles(

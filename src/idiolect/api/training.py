@@ -41,8 +41,8 @@ def adapt(request: AdaptRequest, *, listener: Listener = null_listener) -> Adapt
     """
     from idiolect.history.dataset import read_dataset
     from idiolect.history.suppress import require_none_forgotten
-    from idiolect.models.base import load_base
     from idiolect.models.encoder import MiniLM
+    from idiolect.models.load import load_base
     from idiolect.profiles.store import load_profiles
     from idiolect.tasks.registry import get_task
     from idiolect.training.adapt_base import AdaptConfig, ExcludedTestSet, adapt_to_task

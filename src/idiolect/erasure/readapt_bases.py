@@ -15,10 +15,10 @@ from idiolect.config import from_plain
 from idiolect.errors import IdiolectError, MissingError
 from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset
-from idiolect.models.base import load_base
 from idiolect.models.encoder import MiniLM
 from idiolect.models.erasure import BaseModelErasure, read_base_manifest
-from idiolect.models.model_source import require_base_files
+from idiolect.models.folder.model_source import require_base_files
+from idiolect.models.load import load_base
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
 from idiolect.profiles.store import load_profiles
 from idiolect.tasks.registry import get_task

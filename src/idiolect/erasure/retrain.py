@@ -22,8 +22,8 @@ from idiolect.erasure.run_state import RunState
 from idiolect.errors import IdiolectError, MissingError
 from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset
-from idiolect.models.base import load_base
-from idiolect.models.model_source import require_base_files
+from idiolect.models.folder.model_source import require_base_files
+from idiolect.models.load import load_base
 from idiolect.pieces.assembly.assembler import Assembler
 from idiolect.pieces.assembly.target_users import require_enough_sharers
 from idiolect.pieces.pool.pool import Pool

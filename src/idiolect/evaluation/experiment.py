@@ -19,8 +19,9 @@ from idiolect.evaluation.runner import EvaluateConfig, EvaluationRunner, ensure_
 from idiolect.events import Listener, null_listener
 from idiolect.history.history import History
 from idiolect.inference.profile_writer import ModelProfileWriter
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
 from idiolect.models.encoder import MiniLM
+from idiolect.models.load import load_base
 from idiolect.profiles.profile import Profile
 from idiolect.profiles.write import write_profiles
 from idiolect.prompts.context import ContextConfig

@@ -22,7 +22,8 @@ from idiolect.evaluation.runner import EvaluateConfig
 from idiolect.events import Listener, null_listener, tee
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.history.history import History
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
+from idiolect.models.load import load_base
 from idiolect.storage.metrics_log import MetricsLog
 from idiolect.tasks.registry import get_task
 

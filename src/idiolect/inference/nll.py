@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from idiolect.models.base import compute_logits
+from idiolect.models.logits import compute_logits
 from idiolect.prompts.batch import Batch
 
 LOGIT_CHUNK_TOKENS = 128

@@ -18,10 +18,10 @@ from idiolect.inference.generator import Generator
 from idiolect.judging.protocol import JudgeInfo, require_same_length
 from idiolect.models.base import Base
 from idiolect.models.device import pick_device
-from idiolect.models.foreign_config import load_model_config
-from idiolect.models.model_source import find_model_folder
-from idiolect.models.probe import check_foreign_model
-from idiolect.models.weights import silence_transformers
+from idiolect.models.folder.foreign_config import load_model_config
+from idiolect.models.folder.model_source import find_model_folder
+from idiolect.models.folder.probe import check_foreign_model
+from idiolect.models.folder.weights import silence_transformers
 from idiolect.prompts.chat_template import render_conversation
 from idiolect.prompts.render import PromptConfig, PromptRenderer
 from idiolect.tasks.task import Prompt

@@ -18,9 +18,9 @@ from idiolect.judging.endpoint import EndpointConfig, EndpointJudge
 from idiolect.judging.features import MAX_WORDS, NUM_HASH_FEATURES
 from idiolect.judging.hub import GuardJudge, SequenceClassifierJudge
 from idiolect.judging.protocol import Judge
-from idiolect.models.base import load_base
-from idiolect.models.bundled import get_cache_folder
 from idiolect.models.encoder import MiniLM
+from idiolect.models.folder.bundled import get_cache_folder
+from idiolect.models.load import load_base
 from idiolect.prompt_sets.corpora import (
     LabeledPair,
     load_judged_answers,

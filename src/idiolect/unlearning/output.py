@@ -13,7 +13,7 @@ from typing import Any
 
 from idiolect.adapters.formats.peft import check_destination, save_peft
 from idiolect.errors import UsageError
-from idiolect.models.weights import rewrite_base, save_base_manifest
+from idiolect.models.folder.weights import rewrite_base, save_base_manifest
 from idiolect.prompts.chat_template import encode_invocation
 from idiolect.storage.files import stage_folder
 from idiolect.storage.manifest import Manifest

@@ -13,9 +13,10 @@ from idiolect.adapters.lora import LoraAdapter, require_lora
 from idiolect.adapters.store.source import get_usable_adapter
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import MissingError, UsageError
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
-from idiolect.models.model_source import get_public_name
+from idiolect.models.folder.model_source import get_public_name
+from idiolect.models.load import load_base
 from idiolect.pieces.recipes.sources import open_source
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.storage.manifest import Manifest

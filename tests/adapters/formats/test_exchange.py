@@ -16,7 +16,7 @@ from idiolect.adapters.lora import LoraAdapter, LoraConfig, require_lora
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import MismatchError
 from idiolect.models.base import Base
-from idiolect.models.bundled import BUNDLED_HUB_ID
+from idiolect.models.folder.bundled import BUNDLED_HUB_ID
 from idiolect.models.tiny import make_tiny_base
 from support.random_adapters import random_adapter
 

@@ -25,7 +25,8 @@ from idiolect.errors import (
     MissingError,
     UsageError,
 )
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
+from idiolect.models.load import load_base
 from idiolect.models.tiny import make_tiny_base
 from idiolect.prompts.chat_template import encode_invocation
 from support.random_adapters import (

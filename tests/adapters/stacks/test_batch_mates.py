@@ -17,9 +17,10 @@ from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.stacks.base import TrainableStack
 from idiolect.adapters.stacks.gates import GateVectorStack
-from idiolect.models.base import Base, compute_logits
+from idiolect.models.base import Base
 from idiolect.models.forward.prefix_tree import PrefixTree, TreeNode, forward_tree
 from idiolect.models.forward.varlen import PackedSequences, forward_packed
+from idiolect.models.logits import compute_logits
 from idiolect.models.tiny import make_tiny_base
 from idiolect.prompts.chat_template import encode_invocation
 from support.random_adapters import random_adapter

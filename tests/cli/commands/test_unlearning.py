@@ -13,7 +13,7 @@ import torch
 from idiolect.adapters.formats.peft import load_peft
 from idiolect.adapters.lora import require_lora
 from idiolect.cli.commands import unlearn
-from idiolect.models.base import load_base
+from idiolect.models.load import load_base
 from idiolect.storage.manifest import Manifest
 from idiolect.unlearning.methods.registry import METHOD_NAMES
 from support.private_files import list_open_paths

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
 from idiolect.models.cpu import chunked_mlp
 from idiolect.models.cpu.chunked_mlp import chunk_mlp
+from idiolect.models.load import load_base
 from idiolect.models.tiny import make_tiny_base
 from support.model_families import MODEL_CONFIGS, save_random_model
 

@@ -14,9 +14,10 @@ from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora, require_l
 from idiolect.adapters.protocol import Adapter
 from idiolect.errors import MismatchError, UsageError
 from idiolect.inference.nll import compute_target_nll
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
 from idiolect.models.forward import varlen
 from idiolect.models.forward.partial import has_full_attention
+from idiolect.models.load import load_base
 from idiolect.prompts.batch import collate
 from idiolect.prompts.chat_template import encode_invocation
 from idiolect.prompts.render import Example

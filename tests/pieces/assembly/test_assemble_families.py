@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
 from idiolect.models.forward.partial import has_full_attention
+from idiolect.models.load import load_base
 from idiolect.pieces.assembly.by_gates import GateAssembly, assemble_recipes
 from idiolect.pieces.assembly.by_gates_reference import assemble_one
 from idiolect.pieces.recipes.config import AssembleConfig

@@ -24,7 +24,7 @@ from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.events import Event, Message, Progress
 from idiolect.history.dataset import read_dataset
 from idiolect.history.write import write_dataset
-from idiolect.models.base import load_base
+from idiolect.models.load import load_base
 from idiolect.pieces.assembly.by_gates import assemble_recipes
 from idiolect.pieces.pool.contribution import Contribution, round_figures
 from idiolect.pieces.pool.pool import Pool

@@ -17,7 +17,8 @@ from idiolect.adapters.lora import require_lora
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.history.write import write_dataset
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
+from idiolect.models.load import load_base
 from idiolect.privacy.ledger import Ledger
 from idiolect.storage.files import sha256_file
 from idiolect.storage.manifest import Manifest

@@ -25,7 +25,7 @@ from idiolect.game.predictions import CLASSIFIER_FOLDER
 from idiolect.game.rules.pairs import Pair
 from idiolect.game.rules.relations import Relation
 from idiolect.history.history import History
-from idiolect.models.base import load_base
+from idiolect.models.load import load_base
 from idiolect.storage.manifest import Manifest
 from idiolect.web.accounts import personal_data
 from idiolect.web.accounts.models import User

@@ -17,8 +17,9 @@ from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.source import AdapterSource, get_usable_adapter, read_sharers
 from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.errors import MismatchError, MissingError, UsageError
-from idiolect.models.base import Base, load_base
-from idiolect.models.model_source import get_public_name
+from idiolect.models.base import Base
+from idiolect.models.folder.model_source import get_public_name
+from idiolect.models.load import load_base
 from idiolect.prompts.chat_template import encode_invocation
 from idiolect.storage.manifest import Manifest
 

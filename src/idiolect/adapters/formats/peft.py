@@ -26,7 +26,7 @@ from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.protocol import Adapter
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base
-from idiolect.models.model_source import shorten_base_name
+from idiolect.models.folder.model_source import shorten_base_name
 from idiolect.storage.files import explain_os_errors, stage_folder
 from idiolect.storage.manifest import Manifest
 

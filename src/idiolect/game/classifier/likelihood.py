@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from idiolect.events import Listener, Progress, null_listener
 from idiolect.game.classifier.examples import Example
 from idiolect.inference.generator import Generator
-from idiolect.models.base import Base, compute_logits
+from idiolect.models.base import Base
+from idiolect.models.logits import compute_logits
 from idiolect.prompts.render import Example as Tokens
 
 # The first two are differences to the neutral sentence; the last two are per-token likelihoods.

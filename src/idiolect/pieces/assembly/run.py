@@ -8,7 +8,7 @@ from __future__ import annotations
 from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import read_dataset
 from idiolect.history.suppress import require_none_forgotten
-from idiolect.models.base import load_base
+from idiolect.models.load import load_base
 from idiolect.pieces.assembly.assembler import Assembler, AssembleSummary
 from idiolect.pieces.assembly.request import AssembleRequest
 from idiolect.pieces.assembly.target_users import require_enough_sharers

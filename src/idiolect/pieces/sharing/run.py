@@ -18,7 +18,7 @@ from idiolect.errors import UsageError
 from idiolect.events import Listener, null_listener, tee
 from idiolect.history.dataset import read_dataset
 from idiolect.models.encoder import MiniLM
-from idiolect.models.model_source import normalize_source
+from idiolect.models.folder.model_source import normalize_source
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.sharing.candidates import Candidates
 from idiolect.pieces.sharing.harm import HarmCheck, skip_harm_check

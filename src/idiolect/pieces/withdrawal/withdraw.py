@@ -21,9 +21,10 @@ from idiolect.config import from_plain
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset, read_dataset
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
-from idiolect.models.model_source import require_base_files
+from idiolect.models.folder.model_source import require_base_files
+from idiolect.models.load import load_base
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import RecipeConfig
 from idiolect.pieces.sharing.pool_ledger import PoolLedger

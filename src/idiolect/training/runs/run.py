@@ -17,9 +17,10 @@ from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.events import Listener, Message, null_listener, tee
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.history.suppress import find_list_beside, open_lists
-from idiolect.models.base import Base, load_base
+from idiolect.models.base import Base
 from idiolect.models.cpu.shape_caches import limit_onednn_shape_caches
 from idiolect.models.encoder import MiniLM
+from idiolect.models.load import load_base
 from idiolect.privacy.ledger import Ledger
 from idiolect.profiles.store import load_profiles
 from idiolect.storage.files import sha256_file

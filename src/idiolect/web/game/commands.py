@@ -152,8 +152,8 @@ def train_classifier(
     from idiolect.game.classifier.suggest import suggest_pairs
     from idiolect.game.classifier.train import ClassifierConfig, load_classifier
     from idiolect.game.classifier.train import train_classifier as train
-    from idiolect.models.base import load_base
     from idiolect.models.encoder import MiniLM
+    from idiolect.models.load import load_base
 
     config = config or ClassifierConfig()
     # Collect the pairs to learn from: an exported table, the site's own plays, or both.

@@ -25,7 +25,7 @@ from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.history.write import write_dataset
 from idiolect.inference.generator import Generator
-from idiolect.models.base import load_base
+from idiolect.models.load import load_base
 from idiolect.prompts.render import PromptRenderer
 from idiolect.tasks.registry import get_task
 from idiolect.training.holdout_gate import GateConfig

@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 
 from idiolect.errors import MissingError
-from idiolect.models.bundled import BUNDLED_HUB_ID
 from idiolect.models.erasure import reject_removed_base
+from idiolect.models.folder.bundled import BUNDLED_HUB_ID
 
 DEFAULT = "default"
 HUB_PREFIX = "hub:"

@@ -22,9 +22,9 @@ import transformers
 
 import idiolect
 from idiolect.errors import IdiolectError, IntegrityError, MismatchError
-from idiolect.models.bundled import get_cache_folder
-from idiolect.models.foreign_config import list_settings_files, load_model_config
-from idiolect.models.weights import silence_transformers
+from idiolect.models.folder.bundled import get_cache_folder
+from idiolect.models.folder.foreign_config import list_settings_files, load_model_config
+from idiolect.models.folder.weights import silence_transformers
 from idiolect.storage.files import read_json, sha256_file, write_json
 from idiolect.storage.manifest import Manifest
 
@@ -84,7 +84,14 @@ def _read_or_measure(folder: Path, kind: str, seconds: float) -> int:
 def _run_probe(folder: Path, kind: str, seconds: float) -> int:
     """Run this module on the folder in a new process, and return the number that it prints."""
     # -P: a file in the working folder must not take the place of a library.
-    command = [sys.executable, "-P", "-m", "idiolect.models.probe", kind, str(folder.absolute())]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "idiolect.models.folder.probe",
+        kind,
+        str(folder.absolute()),
+    ]
     paths = [str(Path(idiolect.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,

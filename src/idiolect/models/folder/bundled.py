@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from idiolect.models.weights import save_base_manifest, silence_transformers
+from idiolect.models.folder.weights import save_base_manifest, silence_transformers
 from idiolect.storage.data_packages import find_data_file
 from idiolect.storage.files import hold_lock, stage_folder
 

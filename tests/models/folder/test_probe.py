@@ -14,11 +14,11 @@ import torch
 
 from idiolect.errors import IntegrityError, MismatchError, MissingError
 from idiolect.judging.hub import SequenceClassifierJudge
-from idiolect.models import probe
-from idiolect.models.base import load_base
-from idiolect.models.bundled import get_cache_folder
-from idiolect.models.foreign_config import load_model_config
-from idiolect.models.probe import check_foreign_model
+from idiolect.models.folder import probe
+from idiolect.models.folder.bundled import get_cache_folder
+from idiolect.models.folder.foreign_config import load_model_config
+from idiolect.models.folder.probe import check_foreign_model
+from idiolect.models.load import load_base
 from idiolect.models.tiny import make_tiny_base
 
 pytestmark = pytest.mark.finding("foreign-base")

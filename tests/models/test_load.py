@@ -19,13 +19,14 @@ from transformers.utils import logging as transformers_logging
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.judging.hub import SequenceClassifierJudge
 from idiolect.judging.registry import open_judge
-from idiolect.models import base as base_module
-from idiolect.models.base import Base, load_base
-from idiolect.models.bundled import get_cache_folder
+from idiolect.models import load as load_module
+from idiolect.models.base import Base
 from idiolect.models.device import pick_device, pick_dtype
 from idiolect.models.encoder import MiniLM
+from idiolect.models.folder.bundled import get_cache_folder
+from idiolect.models.folder.weights import hash_weights, save_base_manifest, silence_transformers
+from idiolect.models.load import load_base
 from idiolect.models.tiny import make_tiny_base
-from idiolect.models.weights import hash_weights, save_base_manifest, silence_transformers
 
 WEIGHTS = "model.safetensors"
 SOME_WEIGHT = "model.layers.1.self_attn.q_proj.weight"
@@ -351,12 +352,12 @@ def test_load_base_loads_one_model_at_a_time(
     tiny = make_tiny_base()
     tiny.model.save_pretrained(tmp_path)
     tiny.tokenizer.save_pretrained(tmp_path)
-    load, held = base_module._load_pretrained, list[bool]()
+    load, held = load_module._load_pretrained, list[bool]()
 
     def load_and_look(kind: Any, *arguments: Any, **options: Any) -> Any:
-        held.append(base_module._LOADING.locked())
+        held.append(load_module._LOADING.locked())
         return load(kind, *arguments, **options)
 
-    monkeypatch.setattr(base_module, "_load_pretrained", load_and_look)
+    monkeypatch.setattr(load_module, "_load_pretrained", load_and_look)
     load_base(tmp_path, dtype="float32", device="cpu")
-    assert held == [False, True] and not base_module._LOADING.locked()
+    assert held == [False, True] and not load_module._LOADING.locked()
