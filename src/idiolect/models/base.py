@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from idiolect.models.ways import Ways
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
@@ -30,8 +32,8 @@ class Base:
     whole path, or ``hub:`` and a hub id."""
     folder: Path | None = None
     """The folder of the weights; None for a model that was created in memory."""
-    supports_custom_attention: bool = True
-    """Whether ``models.attention`` gives the same output as the model's own attention."""
+    ways: Ways = Ways()
+    """Which fast ways of running this base are right."""
 
     @property
     def device(self) -> torch.device:

@@ -20,6 +20,7 @@ from idiolect.models.folder.model_source import DEFAULT, find_model_folder, norm
 from idiolect.models.folder.probe import check_foreign_model
 from idiolect.models.folder.weights import hash_weights, silence_transformers
 from idiolect.models.logits import compute_logits
+from idiolect.models.ways import Ways
 from idiolect.storage.manifest import Manifest
 
 _LOADING = threading.Lock()
@@ -84,7 +85,7 @@ def load_base(
         tokenizer=tokenizer,
         source=normalize_source(source),
         folder=folder,
-        supports_custom_attention=attends,
+        ways=Ways(attention=attends),
     )
 
 
@@ -126,7 +127,7 @@ def _load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
 
 @torch.inference_mode()
 def _probe_model(model: Any, folder: Path) -> bool:
-    """Run six tokens to check what training relies on; returns ``Base.supports_custom_attention``.
+    """Run six tokens to check what training relies on; return ``Ways.attention``.
 
     Logits must be finite and equal those of ``compute_logits``, and no token may change the logits
     of earlier positions.

@@ -98,7 +98,7 @@ def has_full_attention(base: Base, tokens: int) -> bool:
     # Configs without layer types use the sliding window in every layer.
     kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
     slides = window and tokens > window and any(kind != "full_attention" for kind in kinds)
-    return base.supports_custom_attention and not slides
+    return base.ways.attention and not slides
 
 
 def require_full_attention(base: Base, tokens: int) -> None:
