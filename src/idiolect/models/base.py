@@ -6,7 +6,7 @@ This module does not depend on adapters or people.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Base:
     whole path, or ``hub:`` and a hub id."""
     folder: Path | None = None
     """The folder of the weights; None for a model that was created in memory."""
-    ways: Ways = Ways()
+    ways: Ways = field(default_factory=Ways)
     """Which fast ways of running this base are right."""
 
     @property
