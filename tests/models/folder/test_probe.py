@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import Mamba2Config
 
 from idiolect.errors import IntegrityError, MismatchError, MissingError
 from idiolect.judging.hub import SequenceClassifierJudge
@@ -165,7 +167,7 @@ def test_judge_does_not_obey_how_config_wants_to_run(
         ({"quantization_config": {"quant_method": "gptq"}}, "the weights are quantized"),
         ({"model_type": "x", "auto_map": {}}, "needs code that comes with it"),
         ({"model_type": ["x"]}, "which transformers does not know"),
-        ({"hidden_size": "wide"}, "not a valid config"),
+        ({"hidden_size": "wide"}, "not a valid config: .*hidden_size.* 'wide'"),
     ],
     ids=str,
 )
@@ -175,6 +177,14 @@ def test_load_model_config_names_what_is_not_supported(
     edit_config(folder, **fields)
     with pytest.raises(MismatchError, match=words):
         load_model_config(folder)
+
+
+def test_load_model_config_reads_special_floats(tmp_path: Path) -> None:
+    """JSON has no infinity; transformers writes an object in its place."""
+    Mamba2Config(num_heads=8, head_dim=16, hidden_size=64).save_pretrained(tmp_path)
+    assert "__float__" in (tmp_path / "config.json").read_text()
+    config: Any = load_model_config(tmp_path)
+    assert tuple(config.time_step_limit) == (0.0, math.inf)
 
 
 def test_load_base_refuses_adapter_beside_model(folder: Path) -> None:

@@ -7,6 +7,7 @@ whose code, in which dtype. These are this project's to decide, so they are left
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,8 @@ MAX_FILE_BYTES = 128_000_000
 SETTINGS_SUFFIXES = (".json", ".jinja", ".txt", ".model")
 _LEFT_OUT = {"auto_map", "dtype", "torch_dtype"}
 _LEFT_OUT_SUFFIXES = ("_implementation", "_implementation_internal", "_implementation_autoset")
+_SPECIAL_FLOATS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
+"""JSON has no such numbers; transformers writes them as ``{"__float__": "Infinity"}``."""
 
 
 def list_settings_files(folder: Path) -> list[Path]:
@@ -69,16 +72,20 @@ def load_model_config(folder: Path) -> PreTrainedConfig:
     try:
         return CONFIG_MAPPING[kind].from_dict(_leave_out(fields))
     except Exception as error:  # the errors of transformers' configs share no base class
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise MismatchError(f"{file}: not a valid config: {reason[:300]}") from error
 
 
 def _leave_out(value: Any) -> Any:
-    """Return the JSON value without the settings that are not obeyed, at any depth."""
+    """Return the JSON value without the settings that are not obeyed, at any depth, and with its
+    special floats."""
     if isinstance(value, list):
         return [_leave_out(one) for one in cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
+    special = cast("dict[str, Any]", value).get("__float__")
+    if isinstance(special, str) and special in _SPECIAL_FLOATS:
+        return _SPECIAL_FLOATS[special]
     return {
         name: _leave_out(one)
         for name, one in cast("dict[str, Any]", value).items()
