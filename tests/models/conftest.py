@@ -8,25 +8,26 @@ from pathlib import Path
 import pytest
 
 from idiolect.models.folder import probe
+from idiolect.models.folder.probe import ProbeResult
 
 
 @pytest.fixture(scope="session")
-def run_probe() -> Callable[[Path, str, float], int]:
+def run_probe() -> Callable[[Path, str, float], ProbeResult]:
     """The function that tries a model in a process of its own."""
     return probe._run_probe
 
 
 @pytest.fixture(scope="session", autouse=True)
-def measure_models_here(run_probe: object) -> Iterator[None]:
+def probe_models_here(run_probe: object) -> Iterator[None]:
     """Try models in this process: many different ones are loaded, and a process takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe, "_run_probe", measure_known_model)
+        patch.setattr(probe, "_run_probe", probe_known_model)
         yield
 
 
-def measure_known_model(folder: Path, kind: str, seconds: float) -> int:
-    """Measure a model whose loading ends; 0 if it cannot be loaded."""
+def probe_known_model(folder: Path, kind: str, seconds: float) -> ProbeResult:
+    """Try a model whose loading ends; nothing is found if it cannot be loaded."""
     try:
-        return probe.measure_model(folder, kind)
+        return probe.probe_model(folder, kind)
     except Exception:
-        return 0
+        return ProbeResult()

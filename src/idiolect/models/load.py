@@ -15,9 +15,12 @@ from idiolect.models import attention
 from idiolect.models.base import Base, hash_tokenizer
 from idiolect.models.device import DtypeName, pick_device, pick_dtype
 from idiolect.models.folder.bundled import BUNDLED_NAME, prepare_bundled_model
-from idiolect.models.folder.foreign_config import load_model_config
+from idiolect.models.folder.folder_forms import require_tokenizer_files, require_weights
+from idiolect.models.folder.foreign_config import load_model_config, require_causal_family
+from idiolect.models.folder.load_errors import describe_load_error
 from idiolect.models.folder.model_source import DEFAULT, find_model_folder, normalize_source
 from idiolect.models.folder.probe import check_foreign_model
+from idiolect.models.folder.tokenizer_checks import check_tokenizer
 from idiolect.models.folder.weights import hash_weights, silence_transformers
 from idiolect.models.logits import compute_logits
 from idiolect.models.ways import Ways
@@ -33,8 +36,8 @@ def load_base(
     """Load a base model: ``"default"``, a local folder, or ``hub:`` and a hub id.
 
     Raises MissingError if it does not exist; IntegrityError if its weights are not safetensors, are
-    incomplete, or do not match its manifest; MismatchError if it is not a causal language model or
-    computes its logits in an unsupported way.
+    incomplete, or do not match its manifest; MismatchError if it is not a causal language model,
+    its tokenizer does not fit it, or it computes its logits in an unsupported way.
     """
     # Resolve everything that can fail cheaply before loading weights.
     where = pick_device(device)
@@ -44,17 +47,15 @@ def load_base(
     else:
         folder, name = find_model_folder(source), Path(str(source)).name
     manifest = _read_manifest(folder)
-    if not any(folder.glob("*.safetensors")):
-        raise IntegrityError(
-            f"{folder}: no .safetensors weights there; pickled weights are never loaded, so "
-            "convert the model to safetensors first"
-        )
     # The bundled model is known; all others may be foreign.
     if source != DEFAULT:
-        _reject_adapter(folder)
+        require_weights(folder)
+        require_tokenizer_files(folder)
         check_foreign_model(folder, "AutoModelForCausalLM")
     config = load_model_config(folder)
+    require_causal_family(config, folder)
     tokenizer = _load_pretrained(AutoTokenizer, folder)
+    check_tokenizer(tokenizer, config, folder)
     with _LOADING:
         model, report = _load_pretrained(
             AutoModelForCausalLM,
@@ -97,15 +98,6 @@ def _read_manifest(folder: Path) -> Manifest | None:
     return Manifest.load(folder, "base")
 
 
-def _reject_adapter(folder: Path) -> None:
-    """Raise MismatchError if the folder also holds an adapter: transformers would load the base
-    that the adapter names, instead of the folder's own weights."""
-    if (folder / "adapter_config.json").exists():
-        raise MismatchError(
-            f"{folder}: holds an adapter beside the model (adapter_config.json); move it away"
-        )
-
-
 def _load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
     """Call ``from_pretrained`` on a local folder, without messages, remote code or network
     access."""
@@ -119,9 +111,9 @@ def _load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
             f"{folder}: its weights are truncated or damaged ({error}); copy the model again"
         ) from error
     except Exception as error:  # transformers' errors for broken folders share no base class
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        what = "its tokenizer" if kind is AutoTokenizer else "as a causal language model, it"
         raise MismatchError(
-            f"{folder}: cannot be loaded as a causal language model: {reason}"
+            f"{folder}: {what} cannot be loaded: {describe_load_error(error)}"
         ) from error
 
 

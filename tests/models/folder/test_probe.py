@@ -19,7 +19,7 @@ from idiolect.judging.hub import SequenceClassifierJudge
 from idiolect.models.folder import probe
 from idiolect.models.folder.bundled import get_cache_folder
 from idiolect.models.folder.foreign_config import load_model_config
-from idiolect.models.folder.probe import check_foreign_model
+from idiolect.models.folder.probe import ProbeResult, check_foreign_model
 from idiolect.models.load import load_base
 from idiolect.models.tiny import make_tiny_base
 
@@ -61,7 +61,7 @@ def test_check_foreign_model_ends_template_that_runs_too_long(
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    run_probe: Callable[[Path, str, float], int],
+    run_probe: Callable[[Path, str, float], ProbeResult],
 ) -> None:
     monkeypatch.setattr(probe, "_run_probe", run_probe)
     (folder / "chat_template.jinja").write_text(LONG_TEMPLATE)
@@ -78,9 +78,9 @@ def test_check_foreign_model_remembers_what_was_tried(
 ) -> None:
     tried: list[Path] = []
 
-    def note_folder(folder: Path, *_: object) -> int:
+    def note_folder(folder: Path, *_: object) -> ProbeResult:
         tried.append(folder)
-        return 7
+        return ProbeResult(numbers=7)
 
     monkeypatch.setattr(probe, "_run_probe", note_folder)
     other = Path(shutil.copytree(folder, tmp_path / "other"))
@@ -189,5 +189,28 @@ def test_load_model_config_reads_special_floats(tmp_path: Path) -> None:
 
 def test_load_base_refuses_adapter_beside_model(folder: Path) -> None:
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/other"}')
-    with pytest.raises(MismatchError, match="holds an adapter beside the model"):
+    with pytest.raises(MismatchError, match=r"holds an adapter beside the model .*someone/other"):
+        load_base(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("", r"leaves out 'Where is it\?'"),
+        ("{{ messages[0].content }}", "leaves out 'Under the bell.'"),
+        ("{{ raise_exception('system first') }}", r"plain conversation \(system first\)"),
+        ("{% if", "does not render a plain conversation"),
+        ("{% for m in messages %}<extra>{{ m.content }}{% endfor %}", "uses token 258, outside"),
+    ],
+)
+def test_load_base_refuses_chat_template_that_gives_no_conversation(
+    folder: Path, template: str, words: str
+) -> None:
+    fields = json.loads((folder / "tokenizer.json").read_text())
+    extra = fields["added_tokens"][0] | {"id": 258, "content": "<extra>", "special": True}
+    fields["added_tokens"].append(extra)
+    (folder / "tokenizer.json").write_text(json.dumps(fields))
+    # A tokenizer without a template is fine; one with an empty template is not asked for.
+    (folder / "chat_template.jinja").write_text(template or "{# nothing #}")
+    with pytest.raises(MismatchError, match=f"little: its chat template.*{words}"):
         load_base(folder, device="cpu")

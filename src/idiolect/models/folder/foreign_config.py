@@ -13,16 +13,29 @@ from pathlib import Path
 from typing import Any, cast
 
 from transformers import CONFIG_MAPPING, PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from idiolect.errors import IntegrityError, MismatchError
+from idiolect.models.folder.folder_forms import CONFIG_FILE
+from idiolect.models.folder.load_errors import describe_load_error
 from idiolect.storage.files import explain_os_errors
 
-CONFIG_FILE = "config.json"
 MAX_CONFIG_BYTES = 1_000_000
 MAX_FILE_BYTES = 128_000_000
 """Largest file besides the weights: the largest tokenizers have about 35 MB."""
 SETTINGS_SUFFIXES = (".json", ".jinja", ".txt", ".model")
 _LEFT_OUT = {"auto_map", "dtype", "torch_dtype"}
+_OTHER_HEADS = (
+    "ForMaskedLM",
+    "ForPreTraining",
+    "ForNextSentencePrediction",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForMultipleChoice",
+    "ForImageClassification",
+    "ForCTC",
+)
 _LEFT_OUT_SUFFIXES = ("_implementation", "_implementation_internal", "_implementation_autoset")
 _SPECIAL_FLOATS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 """JSON has no such numbers; transformers writes them as ``{"__float__": "Infinity"}``."""
@@ -72,8 +85,25 @@ def load_model_config(folder: Path) -> PreTrainedConfig:
     try:
         return CONFIG_MAPPING[kind].from_dict(_leave_out(fields))
     except Exception as error:  # the errors of transformers' configs share no base class
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise MismatchError(f"{file}: not a valid config: {reason[:300]}") from error
+        raise MismatchError(
+            f"{file}: not a valid config: {describe_load_error(error)}; copy the model again"
+        ) from error
+
+
+def require_causal_family(config: PreTrainedConfig, folder: Path) -> None:
+    """Raise MismatchError if a config is of a family that does not continue a text: an encoder, an
+    encoder with a decoder, or a model with another head than the one for the next token."""
+    names = list(config.architectures or ())
+    types = {config.model_type, config.get_text_config(decoder=True).model_type}
+    shown = f"{folder / CONFIG_FILE}: names {names[0] if names else repr(config.model_type)}"
+    advice = "use a model that continues a text (its architecture ends with ForCausalLM)"
+    if getattr(config, "is_encoder_decoder", False):
+        raise MismatchError(
+            f"{shown}, an encoder with a decoder, which is no causal language model; {advice}"
+        )
+    other_head = bool(names) and all(name.endswith(_OTHER_HEADS) for name in names)
+    if other_head or not types & MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.keys():
+        raise MismatchError(f"{shown}, which is no causal language model; {advice}")
 
 
 def _leave_out(value: Any) -> Any:

@@ -14,6 +14,8 @@ from pathlib import Path
 from idiolect.errors import MissingError
 from idiolect.models.erasure import reject_removed_base
 from idiolect.models.folder.bundled import BUNDLED_HUB_ID
+from idiolect.models.folder.folder_forms import require_config, require_folder
+from idiolect.models.folder.load_errors import describe_load_error
 
 DEFAULT = "default"
 HUB_PREFIX = "hub:"
@@ -32,19 +34,20 @@ def find_model_folder(source: str | Path, *, what: str = "model") -> Path:
     """Return the folder of a model's files: a local folder, or a hub id's in the hub's cache, where
     it is downloaded if it is missing.
 
-    Raises MissingError if there is none. Only a source with the prefix ``hub:`` is asked for at the
-    hub.
+    Raises MissingError if there is none, MismatchError if it is an adapter's folder. Only a source
+    with the prefix ``hub:`` is asked for at the hub.
     """
     text = str(source)
     if text.startswith(HUB_PREFIX):
-        return _download_model(text.removeprefix(HUB_PREFIX), what)
-    path = Path(text).expanduser()
-    if not path.is_dir():
-        hint = f"; for a model on the hub, write {HUB_PREFIX}{text}" if _is_hub_id(text) else ""
-        raise MissingError(f"{text}: no {what} folder there{hint}")
-    reject_removed_base(path)
-    if not (path / "config.json").is_file():
-        raise MissingError(f"{path}: no config.json there, so it is not a {what} folder")
+        path = _download_model(text.removeprefix(HUB_PREFIX), what)
+    else:
+        path = Path(text).expanduser()
+        require_folder(path, what)
+        if not path.is_dir():
+            hint = f"; for a model on the hub, write {HUB_PREFIX}{text}" if _is_hub_id(text) else ""
+            raise MissingError(f"{text}: no {what} folder there{hint}")
+        reject_removed_base(path)
+    require_config(path, what)
     return path
 
 
@@ -82,8 +85,7 @@ def _download_model(hub_id: str, what: str) -> Path:
     try:
         return Path(snapshot_download(hub_id, allow_patterns=patterns))
     except Exception as error:  # the hub client's errors share no base class
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MissingError(
-            f"{HUB_PREFIX}{hub_id}: the hub does not provide this {what} ({reason}); name a "
-            "folder, or another model"
+            f"{HUB_PREFIX}{hub_id}: the hub does not provide this {what} "
+            f"({describe_load_error(error)}); name a folder, or another model"
         ) from error

@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ import idiolect
 from idiolect.errors import IdiolectError, IntegrityError, MismatchError
 from idiolect.models.folder.bundled import get_cache_folder
 from idiolect.models.folder.foreign_config import list_settings_files, load_model_config
+from idiolect.models.folder.load_errors import describe_load_error
+from idiolect.models.folder.tokenizer_checks import get_embedding_rows
 from idiolect.models.folder.weights import silence_transformers
 from idiolect.storage.files import read_json, sha256_file, write_json
 from idiolect.storage.manifest import Manifest
@@ -33,13 +36,24 @@ PROBE_SECONDS = 60.0
 _MEMORY_BYTES = 8 << 30
 _SLACK = 1_000_000
 """Numbers that a model may have besides its weights, such as tables of positions."""
-_VERSION = 1
+_VERSION = 2
 _READY = "ready"
 _TALK = [
     {"role": "user", "content": "Where is it?"},
     {"role": "assistant", "content": "Under the bell."},
     {"role": "user", "content": "Thanks."},
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeResult:
+    """What a process found out about a model without its weights."""
+
+    numbers: int = 0
+    """How many numbers the model's weights and tables have; 0 if it cannot be built, which the
+    loading process then finds out by itself."""
+    template: str = ""
+    """What is wrong with the chat template, in words; empty if nothing is."""
 
 
 def check_foreign_model(folder: Path, kind: str, *, seconds: float = PROBE_SECONDS) -> None:
@@ -53,36 +67,42 @@ def check_foreign_model(folder: Path, kind: str, *, seconds: float = PROBE_SECON
     Raises:
         IntegrityError: if the config declares more numbers than the weight files can hold, or a
             file is too large.
-        MismatchError: if the time or the memory did not suffice.
+        MismatchError: if the time or the memory did not suffice, or if the chat template does not
+            render a conversation.
     """
-    numbers = _read_or_measure(folder, kind, seconds)
+    found = _read_or_probe(folder, kind, seconds)
     held = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     # A number takes at least a byte, so this is generous.
-    if numbers > held + _SLACK:
+    if found.numbers > held + _SLACK:
         raise IntegrityError(
-            f"{folder}: its config declares {numbers:,} numbers, and its weight files have "
+            f"{folder}: its config declares {found.numbers:,} numbers, and its weight files have "
             f"{held:,} bytes; copy the model again"
+        )
+    if found.template:
+        raise MismatchError(
+            f"{folder}: its chat template {found.template}; fix it, or remove it from the model's "
+            "folder"
         )
 
 
-def _read_or_measure(folder: Path, kind: str, seconds: float) -> int:
-    """Return how many numbers a model has, from the cache or from a process that measures it."""
+def _read_or_probe(folder: Path, kind: str, seconds: float) -> ProbeResult:
+    """Return what is known about a model, from the cache or from a process that tries it out."""
     # Manifests differ between models that are otherwise the same, and no library reads them.
     files = [path for path in list_settings_files(folder) if path.name != Manifest.NAME]
     hashes = [(path.name, sha256_file(path)) for path in files if path.is_file()]
     key = json.dumps([_VERSION, transformers.__version__, kind, hashes])
     known = get_cache_folder() / "probes" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
-    with contextlib.suppress(IdiolectError):
-        return int(read_json(known))
-    numbers = _run_probe(folder, kind, seconds)
+    with contextlib.suppress(IdiolectError, TypeError):
+        return ProbeResult(**read_json(known))
+    found = _run_probe(folder, kind, seconds)
     # Without a cache, the next load takes a few seconds longer.
     with contextlib.suppress(IdiolectError):
-        write_json(known, numbers)
-    return numbers
+        write_json(known, asdict(found))
+    return found
 
 
-def _run_probe(folder: Path, kind: str, seconds: float) -> int:
-    """Run this module on the folder in a new process, and return the number that it prints."""
+def _run_probe(folder: Path, kind: str, seconds: float) -> ProbeResult:
+    """Run this module on the folder in a new process, and return what it prints."""
     # -P: a file in the working folder must not take the place of a library.
     command = [
         sys.executable,
@@ -122,17 +142,16 @@ def _run_probe(folder: Path, kind: str, seconds: float) -> int:
         answer = child.stdout.read().strip()
     if not is_ready:
         raise IdiolectError(f"{folder}: cannot be tried out in a process of its own (exit {code})")
-    if code != 0 or not answer.isdigit():
+    if code != 0 or not answer:
         raise MismatchError(
             f"{folder}: its config, tokenizer or chat template needs too much memory, or ends the "
             "process that loads it; use another model"
         )
-    return int(answer)
+    return ProbeResult(**json.loads(answer))
 
 
-def measure_model(folder: Path, kind: str) -> int:
-    """Build a model without weights, load its tokenizer and render a conversation; return how many
-    numbers its weights and tables have."""
+def probe_model(folder: Path, kind: str) -> ProbeResult:
+    """Build a model without weights, load its tokenizer and render a conversation."""
     factory: Any = getattr(transformers, kind)
     with torch.device("meta"):
         model = factory.from_config(load_model_config(folder), attn_implementation="eager")
@@ -142,11 +161,34 @@ def measure_model(folder: Path, kind: str) -> int:
     )
     for message in _TALK:
         tokenizer.encode(message["content"])
-    if tokenizer.chat_template:
-        for count in (1, 2, 3):
-            tokenizer.apply_chat_template(_TALK[:count], tokenize=False)
-        tokenizer.apply_chat_template(_TALK, tokenize=False, add_generation_prompt=True)
-    return numbers
+    fault = ""
+    if tokenizer.chat_template and kind == "AutoModelForCausalLM":
+        fault = _find_template_fault(tokenizer, get_embedding_rows(model.config))
+    return ProbeResult(numbers=numbers, template=fault)
+
+
+def _find_template_fault(tokenizer: Any, rows: int | None) -> str:
+    """Say what is wrong with a chat template; empty if it renders a conversation of a user and an
+    assistant, into tokens that the model knows."""
+    # The first two messages, and all of them with the start of an answer, make the prompts.
+    for count, ask in ((2, False), (3, True)):
+        try:
+            text = str(
+                tokenizer.apply_chat_template(
+                    _TALK[:count], tokenize=False, add_generation_prompt=ask
+                )
+            )
+        except MemoryError:
+            raise
+        except Exception as error:  # a template is a program, and raises anything
+            return f"does not render a plain conversation ({describe_load_error(error)})"
+        lost = [one["content"] for one in _TALK[:count] if one["content"] not in text]
+        if lost:
+            return f"leaves out {lost[0]!r}, a message of a plain conversation"
+        most = max(tokenizer.encode(text, add_special_tokens=False))
+        if rows is not None and most >= rows:
+            return f"uses token {most:,}, outside the model's vocabulary of {rows:,}"
+    return ""
 
 
 def _limit_memory() -> None:
@@ -157,20 +199,20 @@ def _limit_memory() -> None:
 
 
 def _run_child(kind: str, folder: Path) -> None:
-    """Print ``ready``, and then the number of a model's numbers; 0 if it cannot be loaded, which
-    the loading process then finds out by itself."""
+    """Print ``ready``, and then what was found; nothing is found if the model cannot be loaded,
+    which the loading process then finds out by itself."""
     out, sys.stdout = sys.stdout, sys.stderr  # libraries print on stdout
     _limit_memory()
     print(_READY, file=out, flush=True)
-    numbers = 0
+    found = ProbeResult()
     with silence_transformers():
         try:
-            numbers = measure_model(folder, kind)
+            found = probe_model(folder, kind)
         except MemoryError:
             os._exit(1)
         except Exception:  # the loading process raises it again, with its reason
-            numbers = 0
-    print(numbers, file=out, flush=True)
+            found = ProbeResult()
+    print(json.dumps(asdict(found)), file=out, flush=True)
     os._exit(0)  # without the seconds that libraries take to end
 
 
