@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect.cli.formatting import (
+    format_bytes,
     format_count,
     format_date,
     format_duration,
@@ -60,3 +61,11 @@ def test_truncate_keeps_both_ends() -> None:
     line = truncate(words, 60)
     assert line.startswith("0 1 2 ") and line.endswith(" 198 199") and " … " in line
     assert truncate("short\n text") == "short text"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(52_000, "0.05 MB"), (9_216_000, "9.2 MB"), (269e6, "269 MB"), (1.58e9, "1.6 GB")],
+)
+def test_format_bytes_uses_two_digits(number: float, text: str) -> None:
+    assert format_bytes(number) == text

@@ -9,6 +9,7 @@ import pytest
 
 from idiolect.models.folder import probe
 from idiolect.models.folder.probe import ProbeResult
+from support.known_models import probe_known_model
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +24,3 @@ def probe_models_here(run_probe: object) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probe, "_run_probe", probe_known_model)
         yield
-
-
-def probe_known_model(folder: Path, kind: str, seconds: float) -> ProbeResult:
-    """Try a model whose loading ends; nothing is found if it cannot be loaded."""
-    try:
-        return probe.probe_model(folder, kind)
-    except Exception:
-        return ProbeResult()

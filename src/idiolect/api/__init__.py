@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from idiolect.api.bases import check_base
 from idiolect.api.data import ProfileSummary, import_data, inspect_data, profile
 from idiolect.api.forgetting import (
     SuppressionListReport,
@@ -21,6 +22,7 @@ from idiolect.api.forgetting import (
 )
 from idiolect.api.requests import (
     AdaptRequest,
+    BaseCheckRequest,
     ConsentRequest,
     ExportRequest,
     ForgetRequest,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from idiolect.pieces.withdrawal.withdraw import WithdrawSummary
     from idiolect.serving.predict import Prediction
     from idiolect.training.adapt_base import AdaptConfig
+    from idiolect.training.base_report.base_report import BaseReport
     from idiolect.training.engine.config import EngineConfig
     from idiolect.training.runs.plan import PersonalConfig
     from idiolect.training.sharded.shards import MergeSummary
@@ -76,6 +79,8 @@ __all__ = [
     "AdaptRequest",
     "AssembleRequest",
     "AssembleSummary",
+    "BaseCheckRequest",
+    "BaseReport",
     "ConsentRequest",
     "EngineConfig",
     "EvaluateConfig",
@@ -111,6 +116,7 @@ __all__ = [
     "WithdrawSummary",
     "adapt",
     "assemble",
+    "check_base",
     "consent",
     "consents",
     "demo",
@@ -138,6 +144,7 @@ __all__ = [
 _LAZY_EXPORTS = {
     "AdaptConfig": "idiolect.training.adapt_base",
     "AssembleSummary": "idiolect.pieces.assembly.assembler",
+    "BaseReport": "idiolect.training.base_report.base_report",
     "EngineConfig": "idiolect.training.engine.config",
     "EvaluateConfig": "idiolect.evaluation.runner",
     "ForgetConfig": "idiolect.erasure.forget",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from idiolect.erasure.forget import ForgetConfig
     from idiolect.erasure.receipt import Receipt
     from idiolect.evaluation.run_scorecard import ScorecardConfig
+    from idiolect.models.device import DtypeName
     from idiolect.privacy.consent import Scope
     from idiolect.training.adapt_base import AdaptConfig
     from idiolect.unlearning.run import UnlearnConfig
@@ -89,6 +90,18 @@ class AdaptRequest:
     """Ids of people to exclude from training, with their items in other people's histories."""
     profiles: Path | None = None
     """Folder of profiles; required if ``config.context.profile`` is on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseCheckRequest:
+    """The arguments of ``check_base``: the base model, and how to run it."""
+
+    base: str
+    """The base model: ``default`` (bundled), a folder, or ``hub:`` and a hub id."""
+    dtype: DtypeName = "auto"
+    """``float32``, ``bfloat16``, or ``auto``."""
+    device: str = "auto"
+    """``cpu``, ``cuda``, ``mps``, or ``auto``."""
 
 
 @dataclass(frozen=True, kw_only=True)

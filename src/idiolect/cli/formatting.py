@@ -22,6 +22,14 @@ def format_count(number: float, one: str, many: str = "") -> str:
     return f"{number:,.0f} {one if number == 1 else many or one + 's'}"
 
 
+def format_bytes(number: float) -> str:
+    """Return e.g. ``0.52 MB``, ``18 MB`` or ``1.3 GB`` (powers of 1,000), with two digits."""
+    unit, size = ("GB", 1e9) if number >= 1e9 else ("MB", 1e6)
+    value = number / size
+    digits = 2 if value < 1 else 1 if value < 10 else 0
+    return f"{value:,.{digits}f} {unit}"
+
+
 def format_date(seconds: float | None) -> str:
     """Return Unix seconds as a UTC date (ISO 8601), or ``unknown`` for ``None``."""
     if seconds is None:

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     # Data and training
     "demo": ("demo", "Train and compare adapters on real people, in minutes."),
     "import": ("import_data", "Convert an export into a dataset folder."),
+    "base": ("base", "Check a base model before you use it."),
     "inspect": ("inspect_data", "Summarize a dataset."),
     "adapt": ("adapt", "Adapt the base model to a task on other people's data."),
     "profile": ("profile", "Write short textual profiles of each person."),

@@ -41,3 +41,19 @@ class Ways:
     several people cannot be told apart there, so adapters on them run one person at a time."""
     reasons: Mapping[str, str] = field(default_factory=dict[str, str])
     """For each way that is off, what differed, in words."""
+
+
+WAY_COSTS: Mapping[str, str] = {
+    "attention": "training on CPUs runs the default attention, whose backward is slower",
+    "batched": "people are trained one at a time",
+    "packed": "on CUDA, rows are padded to the longest one of their batch",
+    "prefix": "first words that prompts share, and prompts before adapters on answers only, run "
+    "again for each row",
+    "layers": "adapters in the top layers only run all layers in every epoch",
+    "tree": "answers and pieces that begin alike run one by one",
+    "prepacked": "matrix products on CPUs take up to 1.6 times as long",
+    "cached": "generation runs the whole text again for each token",
+    "left_padded": "answers are generated for one prompt at a time",
+    "head": "logits are computed for prompts and padding, too",
+}
+"""For each way, what a base costs on which it is off."""

@@ -56,13 +56,16 @@ class ProbeResult:
     """What is wrong with the chat template, in words; empty if nothing is."""
 
 
-def check_foreign_model(folder: Path, kind: str, *, seconds: float = PROBE_SECONDS) -> None:
+def check_foreign_model(folder: Path, kind: str, *, seconds: float = PROBE_SECONDS) -> int:
     """Check that loading a folder's model ends, and that its config fits its weights.
 
     Args:
         folder: a model's folder.
         kind: the class of transformers that loads the model, e.g. ``AutoModelForCausalLM``.
         seconds: the time limit.
+
+    Returns:
+        How many numbers the model has; 0 if it cannot be built.
 
     Raises:
         IntegrityError: if the config declares more numbers than the weight files can hold, or a
@@ -83,6 +86,7 @@ def check_foreign_model(folder: Path, kind: str, *, seconds: float = PROBE_SECON
             f"{folder}: its chat template {found.template}; fix it, or remove it from the model's "
             "folder"
         )
+    return found.numbers
 
 
 def _read_or_probe(folder: Path, kind: str, seconds: float) -> ProbeResult:
