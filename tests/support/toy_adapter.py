@@ -62,6 +62,9 @@ class BiasConfig:
     def check_model(self, model: Any) -> None:
         self.find_target_modules(model)
 
+    def list_target_paths(self, model: Any) -> tuple[str, ...]:
+        return tuple(module.path for module in self.find_target_modules(model))
+
     def count_parameters(self, model: Any) -> int:
         return sum(module.outputs for module in self.find_target_modules(model))
 

@@ -82,6 +82,10 @@ class LoraConfig:
         """Raise UsageError if the model lacks the targets or has too few layers."""
         target_modules(model, self)
 
+    def list_target_paths(self, model: Any) -> tuple[str, ...]:
+        """The paths of the target modules; raises the same errors as ``check_model``."""
+        return tuple(module.path for module in target_modules(model, self))
+
     def count_parameters(self, model: Any) -> int:
         """The number of parameters of one adapter on this model; raises the same errors as
         ``check_model``."""

@@ -50,6 +50,11 @@ class AdapterConfig(Protocol):
         """Raise UsageError if the model cannot have such adapters."""
         ...
 
+    def list_target_paths(self, model: Any) -> tuple[str, ...]:
+        """The paths of the modules that such adapters change; raises the same errors as
+        ``check_model``."""
+        ...
+
     def count_parameters(self, model: Any) -> int:
         """The number of parameters of one adapter on this model; raises the same errors as
         ``check_model``."""

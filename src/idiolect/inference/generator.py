@@ -24,7 +24,7 @@ from idiolect.adapters.protocol import Adapter
 from idiolect.inference.nll import compute_target_logits, compute_target_nll
 from idiolect.inference.people_stack import PeopleStack
 from idiolect.models.base import Base
-from idiolect.prompts.batch import Batch, batches_within_token_budget, collate
+from idiolect.prompts.batch import Batch, collate
 from idiolect.prompts.render import Example
 
 R = TypeVar("R")
@@ -89,8 +89,10 @@ class Generator:
     ) -> list[AnswerLikelihood | None]:
         """The same, with None for rows that are not finite."""
         total = [0.0] * len(requests)
-        for group in batches_within_token_budget(
-            [len(e.ids) for _, e in requests], self.forward_tokens
+        for group in self._stack.grouper.iter_groups(
+            [person for person, _ in requests],
+            [len(e.ids) for _, e in requests],
+            self.forward_tokens,
         ):
             chosen = [requests[i] for i in group]
             examples = [e for _, e in chosen]
@@ -143,8 +145,10 @@ class Generator:
     ) -> Tensor:
         """Return the logits [N, C] of these tokens at the position after each prompt."""
         out_NC = torch.empty(len(requests), len(tokens))
-        for group in batches_within_token_budget(
-            [len(ids) for _, ids in requests], self.forward_tokens
+        for group in self._stack.grouper.iter_groups(
+            [person for person, _ in requests],
+            [len(ids) for _, ids in requests],
+            self.forward_tokens,
         ):
             chosen = [requests[i] for i in group]
             # Any target token will do: only the logits that predict it are used.
@@ -195,10 +199,9 @@ class Generator:
     ) -> list[str | None]:
         """Return the answers, with None for rows that are not finite."""
         out: list[str | None] = [None] * len(requests)
-        # Similar lengths share a batch, so there is little padding.
-        order = sorted(range(len(requests)), key=lambda i: (-len(requests[i][1]), i))
-        for start in range(0, len(order), batch):
-            rows = order[start : start + batch]
+        for rows in self._stack.grouper.iter_left_padded_groups(
+            [person for person, _ in requests], [len(ids) for _, ids in requests], batch
+        ):
             texts = self._generate_batch([requests[i] for i in rows], max_tokens, samples=samples)
             for i, text in zip(rows, texts, strict=True):
                 out[i] = text
@@ -224,6 +227,7 @@ class Generator:
             output = self.base.model.generate(
                 input_ids=ids_BT.to(self.base.device),
                 attention_mask=mask_BT.to(self.base.device),
+                use_cache=self.base.ways.cached,
                 max_new_tokens=max_tokens,
                 do_sample=samples,
                 num_beams=1,
@@ -267,6 +271,7 @@ class Generator:
             output = self.base.model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
+                use_cache=self.base.ways.cached,
                 max_new_tokens=max_tokens,
                 do_sample=False,
                 num_beams=beams,

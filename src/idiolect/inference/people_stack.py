@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from idiolect.adapters.kinds import create_stack
 from idiolect.adapters.protocol import Adapter
+from idiolect.adapters.row_groups import RowGrouper
 from idiolect.adapters.stacks.base import slots_of
 from idiolect.errors import IntegrityError, NotFiniteError
 from idiolect.models.base import Base
@@ -41,6 +42,9 @@ class PeopleStack:
                 self._stack.load_slot(self._slots[person], adapter)
             except IntegrityError as error:
                 self.defects[person] = str(error)
+        config = next((adapter.config for adapter in adapters.values()), None)
+        self.grouper = RowGrouper.for_adapters(base, config)
+        """Which rows can share a call of ``activate``."""
 
     def activate(
         self,
@@ -51,7 +55,8 @@ class PeopleStack:
         left: bool = False,
     ) -> AbstractContextManager[None]:
         """Inside the context, the base's forward of ``width`` tokens per row, padded on one side,
-        applies each row's person's adapter. No person in ``people`` may have a defect."""
+        applies each row's person's adapter. No person in ``people`` may have a defect, and the rows
+        must be a group of ``grouper``."""
         if self._stack is None:
             return claim_model(self.base.model)
         assert not self.defects.keys() & set(people)

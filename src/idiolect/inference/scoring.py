@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from idiolect.adapters.protocol import Adapter
+from idiolect.adapters.row_groups import RowGrouper
 from idiolect.inference.nll import compute_target_scores
 from idiolect.inference.people_stack import PeopleStack
 from idiolect.models.base import Base
-from idiolect.prompts.batch import batches_within_token_budget, collate
+from idiolect.prompts.batch import collate
 from idiolect.prompts.render import Example
 
 PersonExample = tuple[str, Example]
@@ -52,7 +53,10 @@ def iter_token_scores(
     # None marks rows of people with an unusable adapter, which do not run, and rows whose losses
     # are not finite.
     done: list[bool | None] = [None if person in stack.defects else True for person, _ in rows]
-    for batched in batches_within_token_budget([len(e.ids) for _, e in rows], forward_tokens):
+    batches = RowGrouper.for_scoring(base).iter_groups(
+        [person for person, _ in rows], [len(e.ids) for _, e in rows], forward_tokens
+    )
+    for batched in batches:
         group = [n for n in batched if done[n]]
         if not group:
             continue

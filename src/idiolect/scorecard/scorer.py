@@ -20,7 +20,7 @@ from idiolect.judging.degenerate import DegenerateConfig, DegenerateReason, dege
 from idiolect.judging.protocol import Judge
 from idiolect.judging.refusal import is_refusal
 from idiolect.models.base import Base
-from idiolect.models.cpu.prepacked_linear import prepack_linear
+from idiolect.models.cpu.prepacked_linear import prepack_base
 from idiolect.prompt_sets.corpora import MultipleChoiceQuestion
 from idiolect.prompt_sets.pairs import Pair
 from idiolect.prompts.render import Example, PromptConfig, PromptRenderer
@@ -159,7 +159,7 @@ class ScorecardRunner:
         self.listener(Message(text=f"scorecard: {name}"))
         names = list(self.inputs.prompts) if sets is None else list(sets)
         # Prepacked weights speed up all forwards of the model on CPUs.
-        with prepack_linear(base.model):
+        with prepack_base(base):
             card = self._measure_row(name, base, adapter, names, whole=whole)
         return replace(card, seconds=time.monotonic() - started)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from idiolect.adapters.hooks import ActiveLora, activate_loras, build_token_mask
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora, require_lora
+from idiolect.adapters.row_groups import require_trainable_targets
 from idiolect.errors import TrainingError
 from idiolect.inference.nll import compute_target_nll
 from idiolect.models.base import Base
@@ -35,6 +36,7 @@ def train_one(
     epoch is returned. Raises TrainingError if a loss is not finite.
     """
     assert lora.dropout == 0
+    require_trainable_targets(base, lora)
 
     # Stage 1: the starting weights. Every target module gets a pair (A [R, D], B [O, R]). A fresh
     # adapter has a random A and B = 0, so the first forward equals the base model's.
@@ -116,12 +118,18 @@ def _compute_mean_loss(
 
     A target token of a folded example (``fold_prompts.py``) counts more than once.
     """
-    batch = collate(examples, pad=base.pad_token_id, device=base.device)
-    # `active` is 1 at the tokens on which the adapter acts: all of them, or those of the answer.
-    active = build_token_mask(base, lora, examples)
-    with activate_loras(base.model, [ActiveLora(pairs, lora.scale, active)]):
-        nll_N = compute_target_nll(base.model, batch)
-    count_N = batch.count
+    # One forward for all examples, or one for each if the base cannot run padded rows.
+    forwards = [examples] if base.ways.batched else [[example] for example in examples]
+    losses: list[Tensor] = []
+    counts: list[Tensor] = []
+    for rows in forwards:
+        batch = collate(rows, pad=base.pad_token_id, device=base.device)
+        # `active` is 1 at the tokens on which the adapter acts: all, or those of the answer.
+        active = build_token_mask(base, lora, rows)
+        with activate_loras(base.model, [ActiveLora(pairs, lora.scale, active)]):
+            losses.append(compute_target_nll(base.model, batch))
+        counts.append(batch.count)
+    nll_N, count_N = torch.cat(losses), torch.cat(counts)
     return (nll_N * count_N).sum() / count_N.sum()
 
 

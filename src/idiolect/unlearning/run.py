@@ -20,7 +20,7 @@ from idiolect.errors import UsageError
 from idiolect.events import Listener, Message, null_listener
 from idiolect.inference.generator import Generator
 from idiolect.models.base import Base
-from idiolect.models.cpu.prepacked_linear import prepack_linear
+from idiolect.models.cpu.prepacked_linear import prepack_base
 from idiolect.models.device import DtypeName
 from idiolect.prompt_sets.pairs import K, Pair
 from idiolect.prompt_sets.split import require_disjoint, split_by_prompt
@@ -278,7 +278,7 @@ def compute_perplexity(
     """Return exp of the mean negative log-likelihood per target token over all examples, or
     infinity if that overflows a float."""
     adapters = {} if adapter is None else {"it": adapter}
-    with prepack_linear(base.model):
+    with prepack_base(base):
         found = Generator(base, adapters).compute_likelihoods(
             [("it", example) for example in examples]
         )

@@ -12,7 +12,7 @@ input, ``K`` directions.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,10 +22,11 @@ import torch
 from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
+from idiolect.adapters.row_groups import RowGrouper
 from idiolect.config import derive_seed
 from idiolect.models.base import Base
 from idiolect.models.model_thread import claim_model
-from idiolect.prompts.batch import batches_within_token_budget, collate
+from idiolect.prompts.batch import collate
 from idiolect.prompts.render import Example
 from idiolect.unlearning.trainee import FORWARD_TOKENS, Delta, TrainableModel, WeightDelta
 
@@ -131,7 +132,12 @@ def _collect_inputs(
     training. Returns a list of [N, D] tensors per module path."""
     found: dict[str, list[Tensor]] = {path: [] for path in paths}
     some = _sample_examples(retain, seed)
-    for parcel in batches_within_token_budget([len(e.ids) for e in some], FORWARD_TOKENS):
+    # Where the inputs of a module do not keep rows apart, padding cannot be told from them, so each
+    # row runs alone.
+    flat = base.ways.flat_modules.intersection(paths)
+    budget = 1 if flat else FORWARD_TOKENS
+    grouper = RowGrouper.for_adapters(base, None)
+    for parcel in grouper.iter_groups([0] * len(some), [len(e.ids) for e in some], budget):
         rows = [some[i] for i in parcel]
         batch = collate(rows, pad=base.pad_token_id, device=base.device)
         # The last token predicts nothing that is trained on, so its inputs are left out.
@@ -140,7 +146,7 @@ def _collect_inputs(
         with (
             torch.no_grad(),
             trainee.use_initial_model(rows) as model,
-            _record_inputs(model, kept_BT, found),
+            _record_inputs(model, kept_BT, found, flat),
         ):
             model.get_decoder()(input_ids=batch.ids[:, :-1], use_cache=False)
     return found
@@ -159,19 +165,23 @@ def _sample_examples(retain: Sequence[Example], seed: int) -> list[Example]:
 
 @contextmanager
 def _record_inputs(
-    model: Any, kept_BT: Tensor, found: Mapping[str, list[Tensor]]
+    model: Any, kept_BT: Tensor, found: Mapping[str, list[Tensor]], flat: Set[str]
 ) -> Iterator[None]:
-    """Append what each module reads at the positions where ``kept_BT`` is true, during a
-    forward."""
+    """Append what each module reads at the positions where ``kept_BT`` is true, during a forward.
+    Modules in ``flat`` read tokens in a shape of their own; all are kept."""
 
     # A factory, so that each hook keeps its own list instead of the loop's last one.
-    def make_hook(parts: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda _, args: parts.append(args[0].detach()[kept_BT])
+    def make_hook(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def record(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+            inputs = args[0].detach()
+            kept = inputs.flatten(0, -2) if path in flat else inputs[kept_BT]
+            found[path].append(kept)
+
+        return record
 
     with claim_model(model):
         handles = [
-            model.get_submodule(path).register_forward_pre_hook(make_hook(parts))
-            for path, parts in found.items()
+            model.get_submodule(path).register_forward_pre_hook(make_hook(path)) for path in found
         ]
         try:
             yield

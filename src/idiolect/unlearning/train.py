@@ -17,7 +17,7 @@ from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Listener, Metrics, Progress, null_listener
 from idiolect.models.base import Base
-from idiolect.models.cpu.prepacked_linear import prepack_linear
+from idiolect.models.cpu.prepacked_linear import prepack_base
 from idiolect.prompts.render import PromptConfig
 from idiolect.training.schedule import TrainConfig, compute_learning_rate, plan_batches
 from idiolect.unlearning.examples import ForgetRetainSets, StepBatch
@@ -140,7 +140,7 @@ def _finish_delta(
         return delta
     # The inputs are recorded in the model before training, on the retain set that was trained on.
     retain = [item.example for item in sets.retain]
-    with prepack_linear(base.model):
+    with prepack_base(base):
         return project_out_retain(
             base, trainee, delta, retain, config.spare, seed=config.train.seed
         )
@@ -151,7 +151,7 @@ def _accumulate_gradients(
 ) -> dict[str, float]:
     """Run backward for each loss term of a step, and return the terms' values by name."""
     terms: dict[str, float] = {}
-    with prepack_linear(base.model):
+    with prepack_base(base):
         for name, term in method.iter_loss_terms(model, batch):
             term.backward()
             terms[name] = float(term.detach())

@@ -21,10 +21,11 @@ from torch import Tensor
 
 from idiolect.adapters.hooks import ActiveLora, activate_loras, build_token_mask
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora
+from idiolect.adapters.row_groups import RowGrouper
 from idiolect.errors import UsageError
 from idiolect.inference.nll import compute_target_logits, compute_target_nll, nll_from_hidden
 from idiolect.models.base import Base
-from idiolect.prompts.batch import Batch, batches_within_token_budget, collate
+from idiolect.prompts.batch import Batch, collate
 from idiolect.prompts.render import Example
 
 FORWARD_TOKENS = 1024
@@ -77,6 +78,8 @@ class LoraModel:
     def __init__(
         self, base: Base, personal: LoraAdapter | None, config: LoraConfig, *, seed: int
     ) -> None:
+        for used in (config, *([personal.config] if personal is not None else ())):
+            RowGrouper.for_adapters(base, used)  # raises if this base cannot run them
         self.base, self.personal, self.config = base, personal, config
         start = init_lora(base, config, seed=seed, person="unlearning")
         self.pairs = {
@@ -159,6 +162,8 @@ class ModelLosses:
 
     def __init__(self, base: Base, trainee: TrainableModel) -> None:
         self.base, self.trainable = base, trainee
+        # All examples run in the same model, so all may share a forward.
+        self.grouper = RowGrouper.for_adapters(base, None)
 
     def compute_nll(self, examples: Sequence[Example]) -> Tensor:
         """Mean negative log-likelihood per target token of each example [B], in nats."""
@@ -180,7 +185,8 @@ class ModelLosses:
         forward."""
         found: list[Tensor] = []
         order: list[int] = []
-        for parcel in batches_within_token_budget([len(e.ids) for e in examples], FORWARD_TOKENS):
+        lengths = [len(e.ids) for e in examples]
+        for parcel in self.grouper.iter_groups([0] * len(examples), lengths, FORWARD_TOKENS):
             some = [examples[i] for i in parcel]
             batch = collate(some, pad=self.base.pad_token_id, device=self.base.device)
             found.append(_average_by_row(values(some, batch), batch, len(some)))

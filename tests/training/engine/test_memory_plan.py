@@ -36,7 +36,13 @@ JOBS = make_jobs()
 
 def pretend_cuda(base: Base) -> Any:
     """Return a stand-in for the base that reports a CUDA device."""
-    return SimpleNamespace(model=base.model, dtype=base.dtype, device=torch.device("cuda"))
+    return SimpleNamespace(
+        model=base.model,
+        name=base.name,
+        dtype=base.dtype,
+        device=torch.device("cuda"),
+        ways=base.ways,
+    )
 
 
 def set_free_bytes(monkeypatch: pytest.MonkeyPatch, free: float) -> None:

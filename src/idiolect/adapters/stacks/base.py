@@ -11,7 +11,7 @@ person's slot at scale 0, a huge adapter there would turn them into NaN: infinit
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Generic, Literal, Self, TypeVar
 
@@ -84,6 +84,12 @@ class TrainableStack(ABC, Generic[V_co]):
     def _select_zero_slot(self, rows: Tensor) -> Tensor:
         """Return the rows' slots [B] with the zero slot in place of -1."""
         return rows.masked_fill(rows < 0, self.num_slots)
+
+    def _require_one_slot(self, rows: Tensor, paths: Iterable[str]) -> None:
+        """Check that all rows [B] have one slot, if a module among ``paths`` does not keep rows
+        apart; ``RowGrouper`` forms such forwards."""
+        if not self.base.ways.flat_modules.isdisjoint(paths):
+            assert bool((rows == rows[0]).all()), "rows of several people share a forward"
 
     @property
     def _is_training(self) -> bool:

@@ -27,7 +27,7 @@ from idiolect.adapters.stacks.ops_gated import (
     gated_lora_forward,
     gated_lora_forward_autograd,
 )
-from idiolect.adapters.stacks.ops_padded import SlotIndex
+from idiolect.adapters.stacks.ops_padded import SlotIndex, run_as_one_row
 from idiolect.errors import IntegrityError, MismatchError
 from idiolect.models.base import Base
 
@@ -133,6 +133,7 @@ class GateVectorStack(TrainableStack[GateVectors]):
         As ``TrainableStack.activate``, but the frozen adapter runs without dropout.
         """
         assert dropout is None
+        self._require_one_slot(rows, self.lora_stack.pairs)
         scale = self.weights.new_full((1, 1, 1), self.config.scale)
         slot_index = SlotIndex(self._select_zero_slot(rows), scale, active)
         # Compute in the base's dtype; gradients go to views of ``grads`` in the stack's dtype.
@@ -141,21 +142,26 @@ class GateVectorStack(TrainableStack[GateVectors]):
         grads = self._split_buffer(buffer) if buffer is not None else {}
         hooks = {
             path: self._make_hook(
-                GatedLoraWeights(gate, *self.lora_stack.pairs[path], grads.get(path)), slot_index
+                GatedLoraWeights(gate, *self.lora_stack.pairs[path], grads.get(path)),
+                slot_index,
+                is_flat=path in self.base.ways.flat_modules,
             )
             for path, gate in gates.items()
         }
         with forward_hooks(self.base.model, hooks):
             yield
 
-    def _make_hook(self, module: GatedLoraWeights, rows: SlotIndex) -> Hook:
+    def _make_hook(self, module: GatedLoraWeights, rows: SlotIndex, *, is_flat: bool) -> Hook:
         """Return a forward hook that adds each row's gated update to a module's output."""
 
-        def add_update(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        def compute(out: Tensor, x: Tensor, rows: SlotIndex) -> Tensor:
             if not self._is_training:
-                return gated_lora_forward(output, inputs[0], module, rows)
-            return gated_lora_forward_autograd(
-                self._autograd_anchor, output, inputs[0], module, rows
-            )
+                return gated_lora_forward(out, x, module, rows)
+            return gated_lora_forward_autograd(self._autograd_anchor, out, x, module, rows)
+
+        def add_update(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if is_flat:
+                return run_as_one_row(compute, output, inputs[0], rows)
+            return compute(output, inputs[0], rows)
 
         return add_update

@@ -34,6 +34,7 @@ from idiolect.adapters.stacks.ops_padded import (
     SlotIndex,
     lora_forward,
     lora_forward_autograd,
+    run_as_one_row,
 )
 from idiolect.models.base import Base
 
@@ -98,6 +99,7 @@ class LoraStack(TrainableStack[LoraAdapter]):
         ``rows``: [B] long, -1 for the bare base. ``active``: what ``token_mask`` returned. The
         base's own weights do not change.
         """
+        self._require_one_slot(rows, self.pairs)
         scale = self.weights.new_full((1, 1, 1), self.config.scale)
         slot_index = SlotIndex(self._select_zero_slot(rows), scale, active)
         with self._register_hooks(
@@ -110,6 +112,7 @@ class LoraStack(TrainableStack[LoraAdapter]):
         """Inside the context, the base's forward of tokens [1, N] adds the adapter of slot
         ``slots[0]`` to the first ``sizes[0]`` tokens, that of ``slots[1]`` to the next
         ``sizes[1]``, and so on; each slot occurs once, and -1 is the bare base."""
+        assert self.base.ways.flat_modules.isdisjoint(self.pairs)
         numbers = [slot if slot >= 0 else self.num_slots for slot in slots]
         tokens = TokenGroups.from_slots(numbers, sizes, self.config.scale, self.weights)
         with self._register_hooks(lambda pair, _: self._make_packed_hook(pair, tokens)):
@@ -135,12 +138,18 @@ class LoraStack(TrainableStack[LoraAdapter]):
         self, pair: LoraWeights, rows: SlotIndex, number: int, dropout: Dropout | None
     ) -> Hook:
         """Return a forward hook that adds each row's ``scale * B A x`` to a module's output."""
+        is_flat = self.target_modules[number].path in self.base.ways.flat_modules
+
+        def compute(out: Tensor, x: Tensor, rows: SlotIndex) -> Tensor:
+            if not self._is_training:
+                return lora_forward(out, x, pair, rows)
+            return lora_forward_autograd(self._autograd_anchor, out, x, pair, rows)
 
         def add_update(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             x_BTD = inputs[0] if dropout is None else dropout(inputs[0], number)
-            if not self._is_training:
-                return lora_forward(output, x_BTD, pair, rows)
-            return lora_forward_autograd(self._autograd_anchor, output, x_BTD, pair, rows)
+            if is_flat:
+                return run_as_one_row(compute, output, x_BTD, rows)
+            return compute(output, x_BTD, rows)
 
         return add_update
 

@@ -10,7 +10,8 @@ module, ``R`` rank.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -27,17 +28,31 @@ class SlotIndex:
     """The factor of all updates [1, 1, 1]."""
     token_mask: Tensor | None = None
     """[B, T, 1], 1 on tokens where the adapter acts; None for all. A forward of another length is a
-    later step of generation: its tokens come after the prompt, so the adapter acts on all of
-    them."""
+    later step of generation: the adapter acts on all tokens after the prompt. With a cache, those
+    are all of the forward; without, the forward is longer, as it repeats the prompt."""
 
     def compute_token_scale(self, like: Tensor) -> Tensor:
         """Return the factor of each token's update [1, 1, 1] or [B, T, 1], in the dtype of
         ``like`` [B, T, R]."""
         scale = self.scale.to(like.dtype)
-        # The whole row, or a later step of generation (see ``token_mask``).
-        if self.token_mask is None or self.token_mask.shape[1] != like.shape[1]:
+        # The whole row, or a later step of generation with a cache (see ``token_mask``).
+        if self.token_mask is None or self.token_mask.shape[1] > like.shape[1]:
             return scale
-        return scale * self.token_mask.to(like.dtype)
+        mask_BT1 = self.token_mask
+        if mask_BT1.shape[1] < like.shape[1]:
+            later = like.shape[1] - mask_BT1.shape[1]
+            mask_BT1 = torch.nn.functional.pad(mask_BT1, (0, 0, 0, later), value=1.0)
+        return scale * mask_BT1.to(like.dtype)
+
+
+def run_as_one_row(run: Callable[..., Tensor], out: Tensor, x: Tensor, rows: SlotIndex) -> Tensor:
+    """Return ``run(out, x, rows)`` in the shape of ``out``, for the input ``x`` [..., D] and output
+    [..., O] of a module that does not keep the rows of a batch apart. All rows must belong to one
+    slot, so all tokens form one row of it."""
+    assert rows.token_mask is None
+    one_row = replace(rows, slot=rows.slot[:1])
+    found_1NO = run(out.reshape(1, -1, out.shape[-1]), x.reshape(1, -1, x.shape[-1]), one_row)
+    return found_1NO.view(out.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,8 +106,9 @@ class LikelihoodScorer:
                 short[ids] = singles
         # Sort by length, so that the rows of a batch need little padding.
         order = sorted(short, key=len)
-        for place in range(0, len(order), self.batch):
-            chosen = order[place : place + self.batch]
+        rows = self.batch if self.base.ways.batched else 1
+        for place in range(0, len(order), rows):
+            chosen = order[place : place + rows]
             nll_BV = self._compute_next_token_nll(chosen)
             for row, ids in zip(nll_BV, chosen, strict=True):
                 for key, token in short[ids]:

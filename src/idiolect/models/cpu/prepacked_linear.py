@@ -11,7 +11,7 @@ Shapes: ``D``/``O`` input and output width of a layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from idiolect.models.base import Base
 from idiolect.models.device import get_free_bytes
 from idiolect.models.model_thread import claim_model
 
@@ -62,6 +63,12 @@ class _PackedLinearFunction(torch.autograd.Function):
 
 def _multiply_packed(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     return cast("Tensor", _ops._linear_pointwise(x, matrix, bias, "none", [], ""))
+
+
+def prepack_base(base: Base) -> AbstractContextManager[None]:
+    """Return ``prepack_linear`` of a base's model, or a context that does nothing if packed
+    products are not right on this base (``Ways.prepacked``)."""
+    return prepack_linear(base.model) if base.ways.prepacked else nullcontext()
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.errors import UsageError
 from idiolect.models import attention
 from idiolect.models.attention import PastKeyValues
 from idiolect.models.base import Base
@@ -68,15 +67,13 @@ def forward_part(
 
     ``front``: keys and values [B, K, P, d] of each row's tokens before its start; entries after
     them are ignored. ``edge`` [B, S, D]: the input of layer ``first``; only layers from there on
-    run. ``until``: only layers before this one run. Raises UsageError if some layers do not attend
-    to all tokens.
+    run. ``until``: only layers before this one run. Check ``has_full_attention`` of the longest row
+    first.
     """
     decoder: Any = base.model.get_decoder()
     width = ids.shape[1]
     # ``longest`` is P, the width of the keys and values in front.
     longest = int(starts.max()) if front is not None else 0
-    # The mask below is fully causal; a sliding window would need another one.
-    require_full_attention(base, longest + width)
     recorder, boundary = _KeyValueRecorder(), list[Tensor]()
     with attention.use_attention(base.model), _select_layers(decoder, first, until, edge, boundary):
         # Extra keyword arguments such as ``front`` reach the attention function.
@@ -99,15 +96,6 @@ def has_full_attention(base: Base, tokens: int) -> bool:
     kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
     slides = window and tokens > window and any(kind != "full_attention" for kind in kinds)
     return base.ways.attention and not slides
-
-
-def require_full_attention(base: Base, tokens: int) -> None:
-    """Raise UsageError if ``has_full_attention`` is False."""
-    if not has_full_attention(base, tokens):
-        raise UsageError(
-            f"some layers of {base.name} do not attend to all of {tokens} tokens; use shorter "
-            "prompts (prompt.max_tokens), or lora.active 'all' with lora.top_layers 0"
-        )
 
 
 def _build_mask(base: Base, starts: Tensor, longest: int, width: int) -> Tensor:

@@ -26,10 +26,9 @@ from idiolect.events import Listener, Progress, null_listener
 from idiolect.models.base import Base
 from idiolect.models.cpu.chunked_mlp import chunk_mlp
 from idiolect.models.cpu.malloc import keep_freed_memory
-from idiolect.models.cpu.prepacked_linear import prepack_linear
-from idiolect.models.forward.partial import has_full_attention
+from idiolect.models.cpu.prepacked_linear import prepack_base
 from idiolect.models.forward.prefix_tree import forward_tree
-from idiolect.pieces.assembly.by_gates_reference import assemble_checked
+from idiolect.pieces.assembly.by_gates_reference import StopForwardError, assemble_checked
 from idiolect.pieces.assembly.by_likelihood import LIKELIHOOD_FORWARD_TOKENS, LikelihoodMixture
 from idiolect.pieces.assembly.choose import choose_pieces, draw_gumbel_noise
 from idiolect.pieces.assembly.normalize import normalize_inputs
@@ -39,7 +38,11 @@ from idiolect.pieces.assembly.target_users import (
     check_target_users,
     make_flat_input_error,
 )
-from idiolect.pieces.assembly.token_tree import TokenTree, build_token_tree
+from idiolect.pieces.assembly.token_tree import (
+    TokenTree,
+    build_token_tree,
+    supports_token_trees,
+)
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.combine import Pair, combine_pieces
 from idiolect.pieces.recipes.config import AssembleConfig
@@ -83,12 +86,13 @@ def assemble_recipes(
                 done[target_user.person] = mixture.make_recipe(target_user)
                 listener(_make_progress(done, people))
         return tuple(done.values())
-    # By gates: several target users per forward, or the reference for models whose attention does
-    # not support token trees at this length.
+    # By gates: several target users per forward, or the reference for models that do not support
+    # token trees at this length.
     forward = GateAssembly(base, pool, config)
     with _prepare_base(base):
         for group in iter_token_groups(people, forward_tokens or FORWARD_TOKENS):
-            if all(has_full_attention(base, max(len(e.ids) for e in n.examples)) for n in group):
+            longest = max(len(e.ids) for n in group for e in n.examples)
+            if supports_token_trees(base, pool.lora, longest):
                 recipes = forward.assemble_group(group)
             else:
                 recipes = [assemble_checked(base, pool, n, config) for n in group]
@@ -100,7 +104,7 @@ def assemble_recipes(
 @contextmanager
 def _prepare_base(base: Base) -> Iterator[None]:
     """Prepare the base model for fast forwards while inside; results stay the same."""
-    with prepack_linear(base.model), chunk_mlp(base.model), keep_freed_memory():
+    with prepack_base(base), chunk_mlp(base.model), keep_freed_memory():
         yield
 
 
@@ -120,10 +124,6 @@ def iter_token_groups(people: Sequence[TargetUser], budget: int) -> Iterator[lis
         tokens += target_user.num_tokens
     if group:
         yield group
-
-
-class _StopForwardError(Exception):
-    """Ends a forward early: every module has chosen its pieces."""
 
 
 class _RunningMeans:
@@ -175,7 +175,7 @@ class GateAssembly:
                 picks[path] = self._pick_pieces(path, means.compute_means(path, inputs[0]), people)
                 if len(picks) == len(self.pool.sites):
                     # The output of the last module affects no choice.
-                    raise _StopForwardError
+                    raise StopForwardError
                 # Apply each target user's update in place, to their own tokens only.
                 for (begin, end), pick in zip(rows.acting_ranges, picks[path], strict=True):
                     if pick:
@@ -188,7 +188,7 @@ class GateAssembly:
             return add_pieces
 
         hooks = {path: make_hook(path) for path in self.pool.sites}
-        with forward_hooks(self.base.model, hooks), suppress(_StopForwardError):
+        with forward_hooks(self.base.model, hooks), suppress(StopForwardError):
             forward_tree(self.base, rows.tree)
         return [
             build_recipe(

@@ -10,13 +10,16 @@ Shapes: ``B`` items, ``T`` tokens, ``D``/``O`` input and output widths of a modu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from idiolect.adapters.hooks import forward_hooks
+from idiolect.adapters.row_groups import list_flat_targets
+from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.pieces.assembly.choose import choose_pieces, draw_gumbel_noise
 from idiolect.pieces.assembly.normalize import normalize_inputs
@@ -52,16 +55,84 @@ def assemble_one(
 def assemble_checked(
     base: Base, pool: Pool, target_user: TargetUser, config: AssembleConfig
 ) -> Recipe:
-    """Return the recipe of a target user whose items are already checked."""
-    examples = target_user.examples
-    acting_BT1 = _make_active_mask(base, pool, examples)
+    """Return the recipe of a target user whose items are already checked. Raises UsageError if the
+    base does not keep the tokens of a row apart at a module of the pool."""
+    flat = list_flat_targets(base, pool.lora)
+    if flat:
+        raise UsageError(
+            f"assemble.by 'gates': on {base.name}, {flat[0]} gets the tokens of all rows in one "
+            "list, so no gate can be scored there; use assemble.by 'likelihood'"
+        )
     picks: dict[str, Pick] = {}
+    if base.ways.batched:
+        _run_items(base, pool, target_user, target_user.examples, config, picks)
+    # If rows cannot share a forward, each module needs forwards of its own: of one row after
+    # another, up to this module, with the pieces at earlier ones.
+    while len(picks) < len(pool.sites):
+        reached: dict[str, list[Tensor]] = {}
+        for example in target_user.examples:
+            path, x_1TD = _run_item(base, pool, example, config, picks)
+            reached.setdefault(path, []).append(x_1TD[0])
+        for path, rows in reached.items():
+            picks[path] = _pick_pieces(rows, path, pool, target_user, config)
+    ordered = [picks[path] for path in pool.sites]
+    return build_recipe(target_user.person, ordered, pool.sharers, config.aggregate)
+
+
+def _run_items(
+    base: Base,
+    pool: Pool,
+    target_user: TargetUser,
+    examples: Sequence[Example],
+    config: AssembleConfig,
+    picks: dict[str, Pick],
+) -> None:
+    """Choose the pieces at all modules in one forward of all items, and add them to ``picks``."""
+
+    def choose(path: str, x_BTD: Tensor) -> Pick:
+        picks[path] = _pick_pieces(x_BTD.unbind(), path, pool, target_user, config)
+        return picks[path]
+
+    _forward_with_pieces(base, pool, examples, config, choose)
+
+
+def _run_item(
+    base: Base, pool: Pool, example: Example, config: AssembleConfig, picks: Mapping[str, Pick]
+) -> tuple[str, Tensor]:
+    """Run one item up to the first module without a pick; return its path and input [1, T, D]."""
+    reached: list[tuple[str, Tensor]] = []
+
+    def choose(path: str, x_1TD: Tensor) -> Pick:
+        if path not in picks:
+            reached.append((path, x_1TD))
+            raise StopForwardError
+        return picks[path]
+
+    with suppress(StopForwardError):
+        _forward_with_pieces(base, pool, [example], config, choose)
+    return reached[0]
+
+
+class StopForwardError(Exception):
+    """Ends a forward early: the rest of it affects no choice."""
+
+
+def _forward_with_pieces(
+    base: Base,
+    pool: Pool,
+    examples: Sequence[Example],
+    config: AssembleConfig,
+    choose: Callable[[str, Tensor], Pick],
+) -> None:
+    """Run items in one forward with the pieces that ``choose`` returns for each module, given its
+    path and input [B, T, D]."""
+    acting_BT1 = _make_active_mask(base, pool, examples)
 
     def make_hook(path: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
         def add_pieces(module: Any, inputs: tuple[Tensor, ...], output_BTO: Tensor) -> Tensor:
             x_BTD = inputs[0]
-            picks[path] = _pick_pieces(x_BTD, path, pool, target_user, config)
-            return output_BTO + acting_BT1 * _compute_update(x_BTD, path, picks[path], pool, config)
+            pick = choose(path, x_BTD)
+            return output_BTO + acting_BT1 * _compute_update(x_BTD, path, pick, pool, config)
 
         return add_pieces
 
@@ -71,8 +142,6 @@ def assemble_checked(
     decoder: Any = base.model.get_decoder()
     with forward_hooks(base.model, {path: make_hook(path) for path in pool.sites}):
         decoder(input_ids=ids_BT, use_cache=False)
-    ordered = [picks[path] for path in pool.sites]
-    return build_recipe(target_user.person, ordered, pool.sharers, config.aggregate)
 
 
 def _make_active_mask(base: Base, pool: Pool, examples: Sequence[Example]) -> Tensor:
@@ -87,12 +156,16 @@ def _make_active_mask(base: Base, pool: Pool, examples: Sequence[Example]) -> Te
 
 
 def _pick_pieces(
-    x_BTD: Tensor, path: str, pool: Pool, target_user: TargetUser, config: AssembleConfig
+    rows: Sequence[Tensor],
+    path: str,
+    pool: Pool,
+    target_user: TargetUser,
+    config: AssembleConfig,
 ) -> Pick:
-    """Return the target user's pieces at a module with input [B, T, D]."""
+    """Return the target user's pieces at a module with the input [T, D] of each item."""
     items: list[Tensor] = []
-    for row, e in enumerate(target_user.examples):
-        units_MD, flat_M = normalize_inputs(x_BTD[row, e.answer_start - 1 : len(e.ids) - 1])
+    for x_TD, e in zip(rows, target_user.examples, strict=True):
+        units_MD, flat_M = normalize_inputs(x_TD[e.answer_start - 1 : len(e.ids) - 1])
         if flat_M.any():
             raise make_flat_input_error(target_user.person, path)
         # An item with several answers counts once per answer.

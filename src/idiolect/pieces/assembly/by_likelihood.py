@@ -23,10 +23,10 @@ from idiolect.errors import IntegrityError, NotFiniteError
 from idiolect.inference.nll import nll_from_hidden
 from idiolect.inference.scoring import iter_token_losses
 from idiolect.models.base import Base
-from idiolect.models.forward.partial import has_full_attention
 from idiolect.models.forward.prefix_tree import PrefixTree, TreeNode, forward_tree
 from idiolect.pieces.assembly.picks import Pick, build_recipe
 from idiolect.pieces.assembly.target_users import TargetUser
+from idiolect.pieces.assembly.token_tree import supports_token_trees
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig
 from idiolect.pieces.recipes.recipe import Recipe
@@ -78,7 +78,7 @@ class LikelihoodMixture:
         """Return the summed loss of the base and of every candidate over all answers [1 + C],
         fp64."""
         longest = max(len(e.ids) for e in target_user.examples)
-        if not has_full_attention(self.base, longest):
+        if not supports_token_trees(self.base, self.pool.lora, longest):
             return self.compute_nll_sequentially(target_user)
         total = torch.zeros(1 + len(self.candidates), dtype=torch.float64)
         for examples in self._iter_item_groups(target_user.examples):
@@ -89,7 +89,7 @@ class LikelihoodMixture:
         """Return the same as ``compute_nll`` with the plainest code: whole rows, one sharer at a
         time.
 
-        Also serves models whose attention does not support token trees.
+        Also serves models that do not support token trees.
         """
         total: list[float] = []
         for sharer in ("", *self.candidates):

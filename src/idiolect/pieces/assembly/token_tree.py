@@ -16,7 +16,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.row_groups import list_flat_targets
 from idiolect.models.base import Base
+from idiolect.models.forward.partial import has_full_attention
 from idiolect.models.forward.prefix_tree import PrefixTree, TreeNode
 from idiolect.pieces.assembly.target_users import TargetUser
 from idiolect.prompts.chat_template import encode_invocation, find_invocation
@@ -38,6 +41,12 @@ class TokenTree:
     token_weights: Tensor
     """The weight of each such token for each target user [P, M], fp64: uniform over items, and over
     an item's tokens."""
+
+
+def supports_token_trees(base: Base, lora: LoraConfig, tokens: int) -> bool:
+    """Return whether a base with adapters of this config can run trees of rows with up to
+    ``tokens`` tokens."""
+    return base.ways.tree and has_full_attention(base, tokens) and not list_flat_targets(base, lora)
 
 
 def build_token_tree(

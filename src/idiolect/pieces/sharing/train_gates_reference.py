@@ -53,12 +53,15 @@ def train_gates_of_one(
         # The batches and learning rates are those of the engine, so that results match.
         optimizer.param_groups[0]["lr"] = compute_learning_rate(step, len(plan), config)
         chosen = [job.examples[n] for n in numbers]
-        batch = collate(chosen, pad=base.pad_token_id, device=base.device)
-        with attach_gated_lora(
-            base, adapter, gates, build_token_mask(base, adapter.config, chosen)
-        ):
-            # Mean loss over target tokens, weighted by how often each counts.
-            loss = (compute_target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
+        # One forward for all examples, or one for each if the base cannot run padded rows.
+        terms: list[Tensor] = []
+        for rows in [chosen] if base.ways.batched else [[example] for example in chosen]:
+            batch = collate(rows, pad=base.pad_token_id, device=base.device)
+            active = build_token_mask(base, adapter.config, rows)
+            with attach_gated_lora(base, adapter, gates, active):
+                terms.append((compute_target_nll(base.model, batch) * batch.count).sum())
+        # Mean loss over target tokens, weighted by how often each counts.
+        loss = torch.stack(terms).sum() / sum(example.num_targets for example in chosen)
         if not torch.isfinite(loss):
             raise TrainingError(f"{job.person}: the loss is {float(loss.detach())} at step {step}")
         optimizer.zero_grad()

@@ -22,7 +22,7 @@ from idiolect.adapters.protocol import AdapterConfig
 from idiolect.adapters.stacks.base import TrainableStack
 from idiolect.inference.nll import nll_from_hidden
 from idiolect.models.base import Base
-from idiolect.models.forward.partial import forward_part, require_full_attention
+from idiolect.models.forward.partial import forward_part
 from idiolect.prompts.batch import Batch, collate
 from idiolect.prompts.chat_template import encode_invocation, find_invocation
 from idiolect.prompts.render import Example
@@ -36,7 +36,8 @@ DEFAULT_CACHE_BYTES = 2 * 2**30
 
 
 class ActivationCache:
-    """Caches the activations of examples and runs forwards from them.
+    """Caches the activations of examples and runs forwards from them; check ``has_full_attention``
+    of the longest example first.
 
     Holds at most ``keep_bytes`` (more only if one call needs it); the least recently used entry is
     dropped first.
@@ -80,7 +81,6 @@ class ActivationCache:
         batch = collate(
             examples, pad=self.base.pad_token_id, device=self.base.device, starts=starts
         )
-        require_full_attention(self.base, max(len(e.ids) for e in examples))
         # The hidden states that enter the first adapted layer [B, S, D], if layers below it exist.
         boundary_BSD = None
         if self.first_layer:

@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from statistics import mean
 
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from idiolect.adapters.kinds import find_kind
 from idiolect.adapters.protocol import AdapterConfig
+from idiolect.adapters.row_groups import list_flat_targets, require_trainable_targets
+from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.models.device import get_free_bytes
+from idiolect.models.forward.partial import has_full_attention
 from idiolect.training.engine.activation_cache import ActivationCache
 from idiolect.training.engine.config import MIN_FORWARD_TOKENS, EngineConfig
+from idiolect.training.engine.shared_prefixes import uses_prefixes
 from idiolect.training.jobs import TrainingJob
 from idiolect.training.schedule import TrainConfig
 
@@ -23,13 +28,37 @@ MAX_FORWARD_TOKENS = 65536
 """Upper bound of the derived number of tokens per forward: more makes no GPU faster."""
 
 
+def require_trainable(base: Base, adapter_config: AdapterConfig, engine: EngineConfig) -> None:
+    """Raise UsageError if these settings ask for adapters or for a layout that are not right on
+    this base; call it before any work."""
+    require_trainable_targets(base, adapter_config)
+    if engine.layout == "packed" and not base.ways.packed:
+        reason = base.ways.reasons.get("packed", "rows do not keep the numbers they have alone")
+        raise UsageError(
+            f"engine.layout 'packed': not right on {base.name} ({reason}); use 'auto' or 'rows'"
+        )
+    flat = list_flat_targets(base, adapter_config)
+    if engine.layout == "packed" and flat:
+        raise UsageError(
+            f"engine.layout 'packed': not right on {base.name} with the target "
+            f"{flat[0].rpartition('.')[2]!r}, which runs one person at a time; use 'auto' or 'rows'"
+        )
+
+
 def uses_packing(base: Base, adapter_config: AdapterConfig, engine: EngineConfig) -> bool:
-    """Return whether sequences are packed without padding."""
+    """Return whether sequences are packed without padding; check ``require_trainable`` first."""
     # Packing needs adapters that act on all tokens of all layers, without dropout.
     whole = adapter_config.active == "all" and not adapter_config.top_layers
     whole = whole and not adapter_config.dropout and find_kind(adapter_config.kind).packs
     auto = engine.layout == "auto" and base.device.type == "cuda"
-    return whole and (auto or engine.layout == "packed")
+    if not (whole and (auto or engine.layout == "packed")):
+        return False
+    return base.ways.packed and not list_flat_targets(base, adapter_config)
+
+
+def find_longest(jobs: Sequence[TrainingJob]) -> int:
+    """Return the number of tokens of the longest example."""
+    return max(len(e.ids) for job in jobs for e in (*job.examples, *job.holdout_examples))
 
 
 def choose_forward_tokens(
@@ -47,8 +76,7 @@ def choose_forward_tokens(
     # Bytes per token: activations, plus attention scores if rows are padded.
     each = activation_bytes(base)
     if not uses_packing(base, adapter_config, engine):
-        longest = max(len(e.ids) for job in jobs for e in (*job.examples, *job.holdout_examples))
-        each += attention_score_bytes(base, longest)
+        each += attention_score_bytes(base, find_longest(jobs))
     room = get_free_bytes(base.device) / 2
     tokens = MIN_FORWARD_TOKENS
     while tokens * 2 <= MAX_FORWARD_TOKENS and tokens * 2 * each <= room:
@@ -63,26 +91,32 @@ def activation_bytes(base: Base) -> int:
     twice, which about equals the norms in fp32 and the activation function that it leaves out.
     """
     decoder = base.model.get_decoder()
-    linear = (m for m in decoder.modules() if isinstance(m, nn.Linear))
-    return base.dtype.itemsize * sum(m.in_features + m.out_features for m in linear)
+    linear = (m for m in decoder.modules() if isinstance(m, (nn.Linear, Conv1D)))
+    return base.dtype.itemsize * sum(sum(m.weight.shape) for m in linear)
 
 
 def attention_score_bytes(base: Base, width: int) -> int:
     """Estimate the bytes per token for attention in padded rows of ``width`` tokens: scores and
-    softmax."""
-    config = base.model.config
-    return 2 * base.dtype.itemsize * config.num_hidden_layers * config.num_attention_heads * width
+    softmax. 0 for a model without attention."""
+    config = base.model.config.get_text_config()
+    heads = getattr(config, "num_attention_heads", None) or 0
+    return 2 * base.dtype.itemsize * config.num_hidden_layers * heads * width
 
 
 def make_activation_cache(
-    base: Base, adapter_config: AdapterConfig, engine: EngineConfig
+    base: Base, adapter_config: AdapterConfig, engine: EngineConfig, jobs: Sequence[TrainingJob]
 ) -> ActivationCache | None:
-    """Make the cache for the part that no adapter changes; ``None`` if adapters change everything.
+    """Make the cache for the part that no adapter changes; ``None`` if adapters change everything,
+    or if the base cannot continue from cached activations. Then whole examples run.
 
     ``None`` with dropout too, because dropout draws for whole examples.
     """
     whole = adapter_config.active == "all" and not adapter_config.top_layers
     if whole or adapter_config.dropout or not engine.keep:
+        return None
+    if not uses_prefixes(base) or (adapter_config.top_layers and not base.ways.layers):
+        return None
+    if not has_full_attention(base, find_longest(jobs)):
         return None
     return ActivationCache(
         base, adapter_config, forward_tokens=engine.forward_tokens, keep_bytes=engine.keep_bytes

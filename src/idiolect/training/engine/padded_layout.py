@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.protocol import AdapterConfig
+from idiolect.adapters.row_groups import RowGrouper
 from idiolect.adapters.stacks.base import TrainableStack
 from idiolect.inference.nll import nll_from_hidden
 from idiolect.models.attention import PastKeyValues
 from idiolect.models.base import Base
 from idiolect.models.forward.partial import forward_part, has_full_attention
-from idiolect.prompts.batch import Batch, batches_within_token_budget, collate
+from idiolect.prompts.batch import Batch, collate
 from idiolect.prompts.render import Example
 from idiolect.training.engine.activation_cache import ActivationCache
 from idiolect.training.engine.dropout import make_row_dropout
@@ -30,6 +31,7 @@ from idiolect.training.engine.shared_prefixes import (
     SharedPrefixes,
     find_shared_prefixes,
     no_prefixes,
+    uses_prefixes,
 )
 
 
@@ -71,8 +73,14 @@ class PaddedLayout:
     ) -> None:
         self.base, self.stack, self.adapter_config = base, stack, adapter_config
         self.forward_tokens, self.activation_cache = forward_tokens, cache
+        self.grouper = RowGrouper.for_adapters(base, adapter_config)
         self.share_prefixes = (
-            share and not cache and not adapter_config.dropout and adapter_config.active == "all"
+            share
+            and not cache
+            and not adapter_config.dropout
+            and adapter_config.active == "all"
+            and uses_prefixes(base)
+            and not self.grouper.separates_people  # the prefixes of all people share a forward
         )
 
     def iter_forwards(self, rows: Sequence[BatchRow]) -> Iterator[TokenLosses]:
@@ -97,7 +105,8 @@ class PaddedLayout:
             leaf_kv = {
                 layer: (_detach_leaf(k), _detach_leaf(v)) for layer, (k, v) in prefix_kv.items()
             }
-            for numbers in batches_within_token_budget(widths, self.forward_tokens):
+            owners = [row.slot for row in group_rows]
+            for numbers in self.grouper.iter_groups(owners, widths, self.forward_tokens):
                 chosen = [group_rows[i] for i in numbers]
                 owners_B = self._make_slot_tensor(chosen)
                 starts = [prefixes.get_prefix_length(n) for n in numbers]

@@ -97,6 +97,11 @@ class SharedPrefixes:
         }
 
 
+def uses_prefixes(base: Base) -> bool:
+    """Return whether the base can continue padded rows from the keys and values of prefixes."""
+    return base.ways.prefix and base.ways.batched
+
+
 def no_prefixes(rows: int) -> SharedPrefixes:
     """Return the value for rows that run whole."""
     return SharedPrefixes((), (-1,) * rows)

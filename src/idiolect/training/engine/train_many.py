@@ -41,7 +41,7 @@ from idiolect.events import Listener, Metrics, Progress, null_listener
 from idiolect.models.base import Base
 from idiolect.models.compiled_ops import compile_elementwise
 from idiolect.models.cpu.malloc import keep_freed_memory
-from idiolect.models.cpu.prepacked_linear import prepack_linear
+from idiolect.models.cpu.prepacked_linear import prepack_base
 from idiolect.prompts.render import Example
 from idiolect.training.engine.checkpoint import Checkpoint, SlotState, fingerprint_jobs
 from idiolect.training.engine.config import EngineConfig
@@ -50,6 +50,7 @@ from idiolect.training.engine.memory_plan import (
     choose_forward_tokens,
     choose_slots,
     make_activation_cache,
+    require_trainable,
     uses_packing,
 )
 from idiolect.training.engine.optimizer import StackedAdamW
@@ -77,19 +78,20 @@ def train_many(
 
     If ``checkpoint`` names a file of the same work, training resumes from it, with the number of
     slots and of tokens per forward stored there. The engine writes this file while it trains, and
-    the caller removes it at the end. Raises TrainingError if a loss is not finite; the checkpoint
-    then still holds the last good state.
+    the caller removes it at the end. Raises UsageError if the base cannot be trained with these
+    settings, TrainingError if a loss is not finite; the checkpoint then still holds the last good
+    state.
     """
     engine = engine or EngineConfig()
     # What is trained may not support the packed layout; then rows are padded.
     if not kind.supports_packing:
         engine = replace(engine, layout="rows")
+    require_trainable(base, adapter_config, engine)
     # These context managers speed up the base (prepacked matrices, compiled elementwise
     # operations). They restore it when the run ends.
-    model = base.model
     with (
-        prepack_linear(model) if engine.pack else nullcontext(),
-        compile_elementwise(model) if engine.compile else nullcontext(),
+        prepack_base(base) if engine.pack else nullcontext(),
+        compile_elementwise(base.model) if engine.compile else nullcontext(),
         keep_freed_memory(),
     ):
         run = Engine(base, jobs, kind, adapter_config, config, engine, checkpoint, listener, stage)
@@ -130,7 +132,7 @@ class Engine(Generic[V]):
             else choose_forward_tokens(base, jobs, adapter_config, engine)
         )
         self.engine = engine = replace(engine, forward_tokens=tokens)
-        self.activation_cache = make_activation_cache(base, adapter_config, engine)
+        self.activation_cache = make_activation_cache(base, adapter_config, engine, jobs)
         slots = saved.slots if saved else 0
         slots = slots or choose_slots(
             base, jobs, adapter_config, config, engine, self.activation_cache

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from idiolect.adapters.arithmetic.directions import AdapterBasis, flatten_b
 from idiolect.adapters.protocol import Adapter
+from idiolect.adapters.row_groups import require_trainable_targets
 from idiolect.adapters.stacks.lora import LoraStack
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Progress, null_listener
 from idiolect.models.base import Base
 from idiolect.models.compiled_ops import compile_elementwise
 from idiolect.models.cpu.malloc import keep_freed_memory
-from idiolect.models.cpu.prepacked_linear import prepack_linear
+from idiolect.models.cpu.prepacked_linear import prepack_base
 from idiolect.prompts.render import Example
 from idiolect.training.engine.config import MIN_FORWARD_TOKENS, EngineConfig
 from idiolect.training.engine.gradients import StepRunner
@@ -65,17 +66,18 @@ def train_private(
                 f"person {job.person!r}: delta {config.delta:g} is too large for "
                 f"{len(job.examples)} records; set private.delta to at most 1 / (10 * records)"
             )
+    require_trainable_targets(base, basis.mean.config)
     engine = engine or EngineConfig()
     engine = replace(engine, forward_tokens=engine.forward_tokens or MIN_FORWARD_TOKENS)
     multiplier = compute_multiplier(config.epsilon, config.delta, config.steps)
     out: list[TrainingResult[Adapter]] = []
     with (
-        prepack_linear(base.model) if engine.pack else nullcontext(),
+        prepack_base(base) if engine.pack else nullcontext(),
         compile_elementwise(base.model) if engine.compile else nullcontext(),
         keep_freed_memory(),
     ):
         # One stack and one cache of prompts serve all people in turn.
-        gradients = RecordGradients(base, basis, engine)
+        gradients = RecordGradients(base, basis, engine, jobs)
         listener(Progress(stage=stage, done=0, total=len(jobs), unit="people"))
         for job in jobs:
             z_K = _descend(gradients, job, config, multiplier, draw_noise)
@@ -127,7 +129,13 @@ def clip_rows(grads_UK: Tensor, clip: float) -> Tensor:
 class RecordGradients:
     """The gradients of single records along the directions of a basis."""
 
-    def __init__(self, base: Base, basis: AdapterBasis, engine: EngineConfig) -> None:
+    def __init__(
+        self,
+        base: Base,
+        basis: AdapterBasis,
+        engine: EngineConfig,
+        jobs: Sequence[TrainingJob],
+    ) -> None:
         self.basis = basis
         self.directions_KP = basis.directions.to(base.device)
         config = basis.mean.config
@@ -141,7 +149,7 @@ class RecordGradients:
             config,
             forward_tokens=engine.forward_tokens,
             share=False,
-            cache=make_activation_cache(base, config, engine),
+            cache=make_activation_cache(base, config, engine, jobs),
         )
 
     def compute_gradients(self, z_K: Tensor, examples: Sequence[Example]) -> Tensor:

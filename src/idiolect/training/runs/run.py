@@ -27,6 +27,7 @@ from idiolect.storage.files import sha256_file
 from idiolect.storage.metrics_log import MetricsLog
 from idiolect.tasks.registry import get_task
 from idiolect.training.engine.config import EngineConfig
+from idiolect.training.engine.memory_plan import require_trainable
 from idiolect.training.private.config import PrivateConfig
 from idiolect.training.runs.initial_adapters import InitialAdapters, SharedInitialAdapter
 from idiolect.training.runs.personalize import Personalizer
@@ -120,11 +121,13 @@ class PersonalizeRun:
         profiles = load_profiles(folder, task=task.name) if folder else {}
         lists = open_lists([find_list_beside(request.data), find_list_beside(request.store)])
         base = load_base(request.base, dtype=config.dtype, device=config.device)
+        engine = request.engine or EngineConfig()
+        require_trainable(base, config.lora, engine)
         self.context = RunContext(
             base=base,
             task=task,
             config=config,
-            engine=request.engine or EngineConfig(),
+            engine=engine,
             profiles=profiles,
             starts=self._open_starts(base, open_starts),
             basis=self._load_basis(base),
