@@ -119,7 +119,8 @@ def make_family_base(
     """Make a random base of a family, with its own ways or others."""
     sizes, _, own = FAMILIES[name]
     tokenizer = make_byte_tokenizer()
-    config = CONFIG_MAPPING[name](
+    make_config: Any = CONFIG_MAPPING[name]
+    config = make_config(
         vocab_size=len(tokenizer), bos_token_id=256, eos_token_id=257, pad_token_id=257, **sizes
     )
     with torch.random.fork_rng(devices=[]), silence_transformers():

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
+from idiolect.models.ways import Ways
 from idiolect.prompts.render import Example, PromptRenderer
 from idiolect.unlearning.examples import tokenize_pairs
 from idiolect.unlearning.methods.finetune import FineTune
@@ -23,6 +24,8 @@ from idiolect.unlearning.methods.task_vector import TaskVector
 from idiolect.unlearning.subspace import project_out, top_singular_vectors
 from idiolect.unlearning.train import train_on_sets
 from idiolect.unlearning.trainee import WeightDelta
+from support.job_strategies import relative_difference
+from support.odd_families import make_family_base, make_family_lora
 from support.unlearning_sets import CONFIG, RETAIN, render_sets
 
 COUNT = 3
@@ -37,8 +40,8 @@ def train_delta(
     ).delta
 
 
-def train_adapter(base: Base, spare: int) -> LoraAdapter:
-    made = train_delta(base, spare)
+def train_adapter(base: Base, spare: int, lora: LoraConfig = CONFIG.lora) -> LoraAdapter:
+    made = train_delta(base, spare, lora=lora)
     assert isinstance(made, LoraAdapter)
     return made
 
@@ -53,7 +56,7 @@ def record_inputs(base: Base, path: str) -> Tensor:
     """Return a module's inputs on all retain text [N, D], one example after the other."""
     rows: list[Tensor] = []
     module = base.model.get_submodule(path)
-    hook = module.register_forward_pre_hook(lambda _, args: rows.append(args[0][0]))
+    hook = module.register_forward_pre_hook(lambda _, args: rows.append(args[0].flatten(0, -2)))
     with torch.no_grad():
         for example in list_retain_examples(base):
             base.model(input_ids=torch.tensor([example.ids[:-1]]))
@@ -83,9 +86,11 @@ def test_top_singular_vectors_are_fewer_for_low_rank_inputs(rows: int, width: in
     assert (inputs - inputs @ found.T @ found).norm() < 1e-4 * inputs.norm()
 
 
-def test_project_out_retain_removes_only_largest_input_directions() -> None:
-    base = make_tiny_base()
-    plain, kept = train_adapter(base, 0), train_adapter(base, COUNT)
+@pytest.mark.parametrize("family", ["llama", "opt"])
+def test_project_out_retain_removes_only_largest_input_directions(family: str) -> None:
+    base = make_tiny_base() if family == "llama" else make_family_base(family)
+    lora = CONFIG.lora if family == "llama" else make_family_lora(family)
+    plain, kept = train_adapter(base, 0, lora), train_adapter(base, COUNT, lora)
     assert set(kept.pairs) == set(plain.pairs)
     for path, (a, b) in plain.pairs.items():
         inputs = record_inputs(base, path)
@@ -97,6 +102,19 @@ def test_project_out_retain_removes_only_largest_input_directions() -> None:
         found = kept.pairs[path][1] @ kept.pairs[path][0]
         assert (found - wanted).norm() <= 1e-3 * (b @ a).norm()
         assert (found @ inputs.T).norm() < (b @ a @ inputs.T).norm()
+
+
+def test_train_on_sets_is_the_same_in_single_rows() -> None:
+    base = make_tiny_base(dtype=torch.float64)
+    together = train_adapter(base, COUNT)
+    alone = train_adapter(replace(base, ways=Ways(batched=False)), COUNT)
+    assert relative_difference(alone, together) <= 1e-6
+
+
+def test_train_on_sets_refuses_answers_on_flat_targets() -> None:
+    base = make_family_base("opt")
+    with pytest.raises(UsageError, match=r"lora\.active.*'fc1'"):
+        train_adapter(base, 0, make_family_lora("opt", active="answer"))
 
 
 def test_project_out_retain_changes_only_linear_weights_of_full_delta() -> None:

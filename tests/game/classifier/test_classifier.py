@@ -38,6 +38,7 @@ from idiolect.game.classifier.train import (
 )
 from idiolect.game.export.pairs import PairRow
 from idiolect.models.tiny import make_tiny_base
+from idiolect.models.ways import Ways
 from idiolect.storage.manifest import Manifest
 
 WORDS = [f"w{n}" for n in range(120)]
@@ -306,6 +307,20 @@ def test_train_classifier_writes_a_loadable_classifier(tmp_path: Path) -> None:
         load_classifier(out, more)
     with pytest.raises(MismatchError):
         load_classifier(out, extractor, base="another")
+
+
+def test_likelihood_scorer_runs_single_rows_if_not_batched() -> None:
+    pairs = [
+        Example(relation="meronyms", base_word=b, answer=a, related=True)
+        for b, a in (("knife", "b"), ("k", "tip of it"))
+    ]
+    expected = LikelihoodScorer(make_tiny_base(1))(pairs)
+    base, rows = replace(make_tiny_base(1), ways=Ways(batched=False)), list[int]()
+    base.model.get_decoder().register_forward_pre_hook(
+        lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    np.testing.assert_allclose(LikelihoodScorer(base)(pairs), expected, rtol=1e-3, atol=1e-3)
+    assert len(rows) > 4 and set(rows) == {1}
 
 
 def test_likelihood_scorer_matches_plain_forward_passes() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from idiolect.models.cpu import prepacked_linear
-from idiolect.models.cpu.prepacked_linear import _pack_weight, prepack_linear
+from idiolect.models.cpu.prepacked_linear import _pack_weight, prepack_base, prepack_linear
 from idiolect.models.tiny import make_tiny_base
+from idiolect.models.ways import Ways
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -54,6 +58,17 @@ def test_prepack_linear_packs_nothing_if_memory_is_short(monkeypatch: pytest.Mon
     monkeypatch.setattr(prepacked_linear, "get_free_bytes", lambda device: 100)
     with prepack_linear(model):
         assert "forward" not in vars(model[0])
+
+
+def test_prepack_base_obeys_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    base, calls = make_tiny_base(), list[object]()
+    monkeypatch.setattr(
+        prepacked_linear, "prepack_linear", lambda model: calls.append(model) or nullcontext()
+    )
+    with prepack_base(replace(base, ways=Ways(prepacked=False))):
+        assert not calls
+    with prepack_base(base):
+        assert calls == [base.model]
 
 
 def test_prepack_linear_skips_trainable_and_fp32_layers() -> None:

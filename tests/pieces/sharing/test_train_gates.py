@@ -43,6 +43,7 @@ from support.job_strategies import (
     make_exact_base,
     make_jobs,
 )
+from support.odd_families import make_alike_jobs, make_family_base, make_family_lora
 
 EXACT, SINGLE = 1e-10, 5e-5
 """The largest distance between normalized gates in fp64 and in fp32. The worst of some thousand
@@ -463,3 +464,20 @@ def test_train_gates_without_sharers_returns_nothing(base: Base) -> None:
 def test_gates_config_rejects_invalid_values(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=rf"gates\.{name}"):
         GatesConfig(**{name: value})
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_train_gates_equals_reference_on_flat_targets(batched: bool) -> None:
+    """Of modules that get the tokens of all rows in one list, and in single rows."""
+    base = make_family_base("opt", dtype=torch.float64)
+    base = replace(base, ways=replace(base.ways, batched=batched))
+    jobs = add_adapters(base, make_alike_jobs(base), make_family_lora("opt"))
+    config = GatesConfig(steps=3, batch=2)
+    found = train_gates(
+        base,
+        [(job.person, require_lora(job.initial_adapter), job.examples) for job in jobs],
+        config,
+    )
+    for ours, job in zip(found, jobs, strict=True):
+        alone = train_gates_of_one(base, job, config.train_config)
+        assert max_distance(ours.adapter, alone.adapter) <= EXACT

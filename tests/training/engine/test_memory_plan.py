@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoModelForCausalLM, GPT2Config
 
 from idiolect.adapters.lora import LoraConfig, init_lora
 from idiolect.adapters.stacks.lora import LoraStack
@@ -30,6 +32,7 @@ from idiolect.training.engine.padded_layout import BatchRow
 from idiolect.training.jobs import TrainingJob
 from idiolect.training.schedule import TrainConfig
 from support.job_strategies import LORA, make_jobs
+from support.odd_families import make_family_base
 
 JOBS = make_jobs()
 
@@ -158,3 +161,22 @@ def test_engine_config_refuses_unknown_layout() -> None:
     wrong: Any = "columns"
     with pytest.raises(UsageError, match=r"engine\.layout.*'columns'"):
         EngineConfig(layout=wrong)
+
+
+def test_attention_score_bytes_reads_the_text_config() -> None:
+    """The outer config of a multimodal model has no layers."""
+    base = make_tiny_base()
+    config = SimpleNamespace(get_text_config=lambda: base.model.config)
+    outer: Any = SimpleNamespace(model=SimpleNamespace(config=config), dtype=base.dtype)
+    assert attention_score_bytes(outer, 100) == attention_score_bytes(base, 100) > 0
+
+
+def test_attention_score_bytes_is_zero_without_attention() -> None:
+    assert attention_score_bytes(make_family_base("mamba"), 100) == 0
+
+
+def test_activation_bytes_counts_transposed_linear_layers() -> None:
+    config = GPT2Config(vocab_size=258, n_embd=32, n_layer=2, n_head=4)
+    base = replace(make_tiny_base(), model=AutoModelForCausalLM.from_config(config))
+    per_layer = (32 + 96) + (32 + 32) + (32 + 128) + (128 + 32)
+    assert activation_bytes(base) == 4 * 2 * per_layer

@@ -23,6 +23,7 @@ from idiolect.training.private.config import PrivateConfig
 from idiolect.training.private.noise import draw_secure_noise
 from idiolect.training.private.reference import clip_norm, train_one_private
 from idiolect.training.private.train_private import clip_rows, train_private
+from support.odd_families import make_alike_jobs, make_family_base, make_family_lora
 from support.private_basis import SHARED_LORA, make_basis, make_noise_source
 from support.tiny_people import RATING, make_rater
 
@@ -69,6 +70,20 @@ def test_train_private_equals_reference(
         error = float((flatten_b(require_lora(result.adapter)) - flatten_b(expected)).norm())
         assert error <= 1e-6 * float(moved.norm())
         assert (result.first_loss, result.last_loss) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["opt", "qwen3_5_text"])
+@pytest.mark.parametrize("batched", [True, False])
+def test_train_private_equals_reference_without_fast_ways(name: str, batched: bool) -> None:
+    base = make_family_base(name, dtype=torch.float64)
+    base = replace(base, ways=replace(base.ways, batched=batched))
+    basis = make_basis(base, 3, make_family_lora(name, shared_a=True))
+    (job, *_), multiplier = make_alike_jobs(base), 1.0
+    (found,) = train_private(base, [job], basis, CONFIG, draw_noise=no_noise)
+    expected = train_one_private(base, job, basis, CONFIG, multiplier, no_noise)
+    moved = flatten_b(expected) - flatten_b(basis.mean)
+    error = float((flatten_b(require_lora(found.adapter)) - flatten_b(expected)).norm())
+    assert error <= 1e-6 * float(moved.norm())
 
 
 @settings(max_examples=50)
