@@ -24,10 +24,13 @@ from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.history.write import write_dataset
 from idiolect.models.load import load_base
+from idiolect.models.ways import Ways
 from idiolect.prompts.context import ContextConfig
 from idiolect.prompts.render import PromptRenderer
 from idiolect.storage.manifest import Manifest
 from idiolect.training.adapt_base import AdaptConfig
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.runs import run
 from idiolect.training.runs.plan import PersonalConfig
 from idiolect.training.schedule import TrainConfig
 from support.tiny_people import LORA, RATING, UNGATED, make_rater, save_tiny_base, to_tensor_bytes
@@ -75,6 +78,18 @@ def test_personalize_with_answer_only_adapters_needs_answers_in_histories(place:
                 data=place / "papers", store=place / "none", config=config, base=str(place / "base")
             )
         )
+    assert not (place / "none").exists()
+
+
+def test_personalize_with_layout_that_is_not_right_leaves_no_store(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_without_packing(*source: Any, **options: Any) -> Any:
+        return replace(load_base(*source, **options), ways=Ways(packed=False))
+
+    monkeypatch.setattr(run, "load_base", load_without_packing)
+    with pytest.raises(UsageError, match=r"engine\.layout 'packed'.*'rows'"):
+        personalize(place, place / "none", engine=EngineConfig(layout="packed"))
     assert not (place / "none").exists()
 
 

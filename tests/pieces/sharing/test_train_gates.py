@@ -24,7 +24,7 @@ from idiolect.events import Event, Metrics, Progress
 from idiolect.inference.nll import compute_target_nll
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
-from idiolect.pieces.sharing.train_gates import GatesConfig, train_gates
+from idiolect.pieces.sharing.train_gates import GatesConfig, GateTrainingInput, train_gates
 from idiolect.pieces.sharing.train_gates_reference import attach_gated_lora, train_gates_of_one
 from idiolect.prompts.batch import collate
 from idiolect.prompts.chat_template import encode_invocation
@@ -473,11 +473,11 @@ def test_train_gates_equals_reference_on_flat_targets(batched: bool) -> None:
     base = replace(base, ways=replace(base.ways, batched=batched))
     jobs = add_adapters(base, make_alike_jobs(base), make_family_lora("opt"))
     config = GatesConfig(steps=3, batch=2)
-    found = train_gates(
-        base,
-        [(job.person, require_lora(job.initial_adapter), job.examples) for job in jobs],
-        config,
-    )
+    sharers: list[GateTrainingInput] = []
+    for job in jobs:
+        assert job.initial_adapter is not None
+        sharers.append((job.person, require_lora(job.initial_adapter), job.examples))
+    found = train_gates(base, sharers, config)
     for ours, job in zip(found, jobs, strict=True):
         alone = train_gates_of_one(base, job, config.train_config)
         assert max_distance(ours.adapter, alone.adapter) <= EXACT

@@ -175,6 +175,19 @@ def test_attention_score_bytes_is_zero_without_attention() -> None:
     assert attention_score_bytes(make_family_base("mamba"), 100) == 0
 
 
+def test_activation_bytes_counts_experts_that_a_token_runs_through() -> None:
+    base = make_family_base("deepseek_v3")
+    one_expert, linear = (32 + 2 * 16) + (16 + 32), 0
+    for module in base.model.get_decoder().modules():
+        if isinstance(module, torch.nn.Linear):
+            linear += module.in_features + module.out_features
+    assert activation_bytes(base) == 4 * (linear + 2 * one_expert)
+    # A convolution is no expert.
+    mamba = make_family_base("mamba").model.get_decoder()
+    wide = sum(m.in_features + m.out_features for m in mamba.modules() if hasattr(m, "in_features"))
+    assert activation_bytes(make_family_base("mamba")) == 4 * wide
+
+
 def test_activation_bytes_counts_transposed_linear_layers() -> None:
     config = GPT2Config(vocab_size=258, n_embd=32, n_layer=2, n_head=4)
     base = replace(make_tiny_base(), model=AutoModelForCausalLM.from_config(config))

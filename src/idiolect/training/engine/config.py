@@ -24,18 +24,19 @@ class EngineConfig:
     CUDA as many as memory allows."""
     layout: Literal["auto", "rows", "packed"] = "auto"
     """``rows``: padded rows of similar length. ``packed``: sequences without padding, with grouped
-    matrix products. ``auto``: packed on CUDA, rows elsewhere. Rows are always used with dropout,
-    with adapters that act on answers only or in top layers only, and if a layer does not attend to
-    all tokens."""
+    matrix products. ``auto``: packed on CUDA if it is right on the base, rows elsewhere. Rows are
+    always used with dropout, with adapters that act on answers only or in top layers only, and if a
+    layer does not attend to all tokens."""
     keep: bool = True
     """Run the part that no adapter changes once, and cache its activations (if ``lora`` leaves such
-    a part)."""
+    a part, and the base can continue from it)."""
     keep_bytes: int = DEFAULT_CACHE_BYTES
     """Size of this cache; the least recently used entry is dropped first."""
     share: bool = True
-    """Run prefixes that a person's prompts share once per step."""
+    """Run prefixes that a person's prompts share once per step, if the base can continue from
+    them."""
     pack: bool = True
-    """Prepack the base's weight matrices for the CPU once, if possible."""
+    """Prepack the base's weight matrices for the CPU once, if possible and right on the base."""
     compile: bool = False
     """Compile the elementwise operations between matrix products: a tenth faster, after about 20
     seconds of compilation per process. Useful for runs of many minutes."""

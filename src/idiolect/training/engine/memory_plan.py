@@ -90,9 +90,19 @@ def activation_bytes(base: Base) -> int:
     Counts the input and output of each linear layer of the decoder once. This counts some tensors
     twice, which about equals the norms in fp32 and the activation function that it leaves out.
     """
-    decoder = base.model.get_decoder()
-    linear = (m for m in decoder.modules() if isinstance(m, (nn.Linear, Conv1D)))
-    return base.dtype.itemsize * sum(sum(m.weight.shape) for m in linear)
+    numbers = 0
+    chosen = getattr(base.model.config.get_text_config(), "num_experts_per_tok", None)
+    for module in base.model.get_decoder().modules():
+        if isinstance(module, (nn.Linear, Conv1D)):
+            numbers += sum(module.weight.shape)
+        elif not isinstance(module, nn.Conv1d):
+            # The matrices of experts are in one parameter [experts, inputs, outputs] (or outputs
+            # first). A token runs through the chosen ones.
+            for weight in module.parameters(recurse=False):
+                if weight.dim() == 3:
+                    experts, rows, columns = weight.shape
+                    numbers += min(chosen or experts, experts) * (rows + columns)
+    return base.dtype.itemsize * numbers
 
 
 def attention_score_bytes(base: Base, width: int) -> int:
