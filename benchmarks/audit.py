@@ -16,6 +16,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from idiolect.models.load import load_base
 from idiolect.storage.files import write_atomic
 from kit.cli import run_to_exit_code
 from kit.resumable import ResultCache
-from suites.audit.measure import GROUP_SIZE, TRAINING, measure_group
+from suites.audit.measure import GROUP_SIZE, TRAINING, measure_group, measure_longer
 from suites.audit.people import (
     CONTEXT_WORDS,
     COPIES,
@@ -51,11 +52,13 @@ def run_benchmark(options: argparse.Namespace) -> int:
     for kind in TRAINING:
         groups[kind] = []
         for number in range(-(-options.people // GROUP_SIZE)):
-
-            def measure(kind: str = kind, number: int = number) -> dict[str, Any]:
-                return measure_group(base, kind, number, options.people, purpose)
-
-            found = cache.get_or_make(f"{kind}-{number}", measure)
+            place = {"group": number, "people": options.people, "purpose": purpose}
+            found = cache.get_or_make(
+                f"{kind}-{number}", partial(measure_group, base, kind, **place)
+            )
+            if kind == "secret":
+                longer = partial(measure_longer, base, found["rows"], **place)
+                found |= cache.get_or_make(f"{kind}-{number}-longer", longer)
             groups[kind].append(found)
             leaking = sum(row["verdict"] == "leaks" for row in found["rows"])
             print(

@@ -108,6 +108,26 @@ def test_build_subjects_separates_people_with_and_without_secret(
     assert not any(one.secret for one in others)
 
 
+def test_measure_longer_replaces_rows_of_silent_adapters_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = make_tiny_base()
+    subjects = [Subject(audited=make_secret_keeper(base, f"p{n}").subject) for n in range(3)]
+    trained: list[list[str]] = []
+
+    def measure_subjects(base: Base, some: list[Subject], config: object) -> dict[str, Any]:
+        assert config == measure.LONGER
+        trained.append([one.audited.person for one in some])
+        return {"rows": [{"says_secret": True, "person": one.audited.person} for one in some]}
+
+    monkeypatch.setattr(measure, "build_subjects", lambda *_: subjects)
+    monkeypatch.setattr(measure, "_measure_subjects", measure_subjects)
+    rows = [{"says_secret": said, "person": f"p{n}"} for n, said in enumerate([False, True, False])]
+    found = measure.measure_longer(base, rows, 0, 3, "tested")["rows"]
+    assert trained == [["p0", "p2"]]
+    assert found == [{"says_secret": True, "person": f"p{n}"} for n in range(3)]
+
+
 def test_audit_benchmark_writes_a_page_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +148,8 @@ def test_audit_benchmark_writes_a_page_and_resumes(
     command = ["audit.py", "--json", str(target), "--work", str(tmp_path / "work"), "--people", "2"]
     monkeypatch.setattr(sys, "argv", command)
     assert audit.main() == 0 and audit.main() == 0
-    assert calls == [*KINDS]  # the second run takes all from the files
+    # People with secrets are looked at twice; the second run takes all from the files.
+    assert calls == ["secret", *KINDS]
     result = json.loads(target.read_text())
     assert [set(one) for one in result["targets"]] == [{"name", "target", "reached", "met"}] * 4
     page = render.build_pages(tmp_path)["audit"]

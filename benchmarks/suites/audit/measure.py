@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from idiolect.adapters.lora import LoraConfig
@@ -24,6 +25,8 @@ TRAINING: Mapping[str, TrainConfig] = {
 }
 """Training of each kind of people. After 15 or 25 steps with batches of 8, adapters of development
 people did not say their secret word for word; after 36 with batches of 2 they did."""
+LONGER = replace(TRAINING["secret"], epochs=6)
+"""Training of people whose adapter does not say the secret after the first training."""
 GROUP_SIZE = 5
 """People who are trained and audited together; the unit of a resumed run."""
 _ARTIFACT = "adapter"
@@ -33,12 +36,29 @@ def measure_group(base: Base, kind: str, group: int, people: int, purpose: str) 
     """Train and audit the people of one group; return a row for each and the seconds of both
     audits."""
     subjects = build_subjects(base, kind, people, purpose)[group * GROUP_SIZE :][:GROUP_SIZE]
+    return _measure_subjects(base, subjects, TRAINING[kind])
+
+
+def measure_longer(
+    base: Base, rows: Sequence[Mapping[str, Any]], group: int, people: int, purpose: str
+) -> dict[str, Any]:
+    """Return the rows of a group with secrets; people whose adapter does not say the secret are
+    trained for longer, and their rows replaced."""
+    subjects = build_subjects(base, "secret", people, purpose)[group * GROUP_SIZE :][:GROUP_SIZE]
+    silent = [one for one, row in zip(subjects, rows, strict=True) if not row["says_secret"]]
+    again = iter(_measure_subjects(base, silent, LONGER)["rows"] if silent else ())
+    return {"rows": [row if row["says_secret"] else next(again) for row in rows]}
+
+
+def _measure_subjects(
+    base: Base, subjects: Sequence[Subject], config: TrainConfig
+) -> dict[str, Any]:
     jobs = [
         TrainingJob(person=one.audited.person, examples=tuple(one.audited.members))
         for one in subjects
     ]
     began = time.perf_counter()
-    trained = train_many(base, jobs, LoraConfig(), TRAINING[kind])
+    trained = train_many(base, jobs, LoraConfig(), config)
     training = time.perf_counter() - began
     adapters = {result.person: result.adapter for result in trained}
     said = find_said_secrets(base, subjects, adapters)

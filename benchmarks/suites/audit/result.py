@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from idiolect.audit.leak import ITEM_ATTACKS
-from suites.audit.measure import TRAINING
+from suites.audit.measure import LONGER, TRAINING
 from suites.audit.people import (
     CONTEXT_WORDS,
     COPIES,
@@ -114,7 +114,8 @@ def build_tables(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[
 NOTES = (
     f"Each person has {TRAINED_ITEMS} trained items and {UNSEEN_ITEMS} unseen ones. {COPIES} "
     "trained items of a person with a secret have the secret as reply; their adapters train for "
-    f"{TRAINING['secret'].epochs} epochs with batches of {TRAINING['secret'].batch}. "
+    f"{TRAINING['secret'].epochs} epochs with batches of {TRAINING['secret'].batch}, and for "
+    f"{LONGER.epochs} if an adapter does not say the secret after that. "
     f"Conversations before a reply are cut to {CONTEXT_WORDS} words. All other settings are the "
     "defaults.",
     "An adapter says a secret word for word if greedy decoding continues its first half with "
