@@ -26,7 +26,7 @@ def test_private_benchmark_measures_and_resumes(
     assert (result["name"], result["page"]) == ("private", "private")
     assert [type(target["met"]) for target in result["targets"]] == [bool] * 4
     methods, canaries, meanings = result["tables"]
-    assert len(methods["rows"]) == 6 and all(len(row) == 9 for row in methods["rows"])
+    assert len(methods["rows"]) == 6 and all(len(row) == 8 for row in methods["rows"])
     assert canaries["rows"][0][0] == "base"
     assert "of 100 cases" in meanings["rows"][0][2]
     assert result["raw"]["basis"]["directions"] == 2

@@ -11,7 +11,7 @@ from idiolect.evaluation.environment import describe_hardware, list_versions
 from idiolect.training.private.accounting import compute_multiplier
 from idiolect.training.private.budget import make_record_guarantee
 from kit.paired_scores import BOOTSTRAP_SEED, compare_ways, format_gain, format_mean
-from suites.private.settings import PRIVATE, SEED, Sizes
+from suites.private.settings import PRIVATE, SEED, TIMED_PEOPLE, TIMED_ROUNDS, Sizes
 
 MIN_KEPT, MAX_TIME, MAX_AUC = 0.7, 1.5, 0.55
 _RESAMPLES = 10_000
@@ -56,7 +56,6 @@ def average_draws(draws: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "nats": average([draw["nats"] for draw in draws]),
         "mae": average([draw["mae"] for draw in draws]),
-        "train_seconds": fmean(draw["train_seconds"] for draw in draws),
         "auc": {name: average([d["auc"][name] for d in draws]) for name in draws[0]["auc"]},
     }
 
@@ -89,7 +88,7 @@ def _build_targets(raw: Raw, sizes: Sizes) -> list[dict[str, Any]]:
     ours = average_draws(raw[first])
     kept = compute_kept_gain(raw, ours, "nats")
     mean = compute_kept_gain(raw, raw["mean"], "nats")
-    ratio = ours["train_seconds"] / raw["default"]["train_seconds"]
+    ratio = sum(raw["times"]["private"]) / sum(raw["times"]["default"])
     canaries = raw["canaries"]["private"]
     # The attacker takes the better reference.
     name, auc = max(ours["auc"].items(), key=lambda pair: fmean(pair[1]))
@@ -142,8 +141,9 @@ def _list_notes(raw: Raw, sizes: Sizes) -> list[str]:
         "averaged.",
         "The mean of other people's adapters is no merit of a person's own records. What these add "
         "is the gain over the mean.",
-        "Time does not include the basis, which is made once for all people. It includes loading "
-        "the accountant.",
+        f"Time is that of {TIMED_PEOPLE} people, trained {TIMED_ROUNDS} times both ways in turn. "
+        "It does not include the basis, which is made once for all people. It includes loading the "
+        "accountant.",
         "Membership: the loss of each record, calibrated by the base or by the mean, against items "
         "of the same time that were left out. At AUC 0.5 the attack cannot tell them apart.",
         "A canary is a sentence with six random digits. It is found if an attacker who asks its "
@@ -173,7 +173,6 @@ def _build_methods(raw: Raw, sizes: Sizes) -> dict[str, Any]:
                 "–" if title == base else format_share(compute_kept_gain(raw, way, "nats")),
                 "–" if title == base else format_share(compute_kept_gain(raw, way, "mae")),
                 f"{fmean(known):.3f}" if known else "–",
-                f"{way['train_seconds']:.1f}" if "train_seconds" in way else "–",
             ]
         )
     return {
@@ -187,7 +186,6 @@ def _build_methods(raw: Raw, sizes: Sizes) -> dict[str, Any]:
             "kept of the default's gain, nats",
             "the same, MAE",
             "membership AUC",
-            "seconds",
         ],
         "rows": rows,
     }

@@ -18,6 +18,9 @@ PERSONAL = PersonalConfig(lora=LORA, train=TrainConfig(seed=SEED), gate=GateConf
 """The defaults of ``personalize``, without the gate: all people count."""
 DONORS = replace(PERSONAL, lora=replace(LORA, shared_a=True))
 PRIVATE = PrivateConfig()
+TIMED_PEOPLE, TIMED_ROUNDS = 4, 2
+"""Training times are measured on the first people, both ways in turn, so that other work on the
+machine slows both."""
 RATERS = replace(FILMS, min_items=100, max_items=250)
 
 

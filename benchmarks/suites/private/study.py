@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -43,7 +43,16 @@ from idiolect.training.private.train_private import train_private
 from kit.resumable import ResultCache
 from suites.pieces.scoring import HeldOutScorer
 from suites.private.attacks import CanaryAttack, MembershipAttack
-from suites.private.settings import DONORS, LORA, PERSONAL, PRIVATE, SEED, Sizes
+from suites.private.settings import (
+    DONORS,
+    LORA,
+    PERSONAL,
+    PRIVATE,
+    SEED,
+    TIMED_PEOPLE,
+    TIMED_ROUNDS,
+    Sizes,
+)
 
 TASK = get_task("rating")
 
@@ -80,6 +89,7 @@ class PrivateStudy:
                 )
                 for draw in range(draws)
             ]
+        raw["times"] = self.cache.get_or_make("times", self._measure_times)
         raw["canaries"] = self.cache.get_or_make("canaries", self._run_canaries)
         return raw
 
@@ -229,20 +239,32 @@ class PrivateStudy:
 
     def _run_default(self) -> dict[str, Any]:
         """Train as ``personalize`` does by default."""
-        jobs, base, began = self.jobs, self.base, time.monotonic()
-        trained = train_many(base, jobs, LORA, PERSONAL.train, listener=self.listener)
-        seconds = time.monotonic() - began
-        return self._score({t.person: t.adapter for t in trained}) | {"train_seconds": seconds}
+        trained = train_many(self.base, self.jobs, LORA, PERSONAL.train, listener=self.listener)
+        return self._score({t.person: t.adapter for t in trained})
 
     def _run_private(
         self, epsilon: float, draw_noise: DrawNoise = draw_secure_noise
     ) -> dict[str, Any]:
         """Train privately."""
-        jobs, basis, began = self.jobs, self.basis, time.monotonic()
         config = replace(PRIVATE, epsilon=epsilon)
-        trained = train_private(self.base, jobs, basis, config, draw_noise=draw_noise)
-        seconds = time.monotonic() - began
-        return self._score({t.person: t.adapter for t in trained}) | {"train_seconds": seconds}
+        trained = train_private(self.base, self.jobs, self.basis, config, draw_noise=draw_noise)
+        return self._score({t.person: t.adapter for t in trained})
+
+    def _measure_times(self) -> dict[str, Any]:
+        """Measure the seconds of both kinds of training, in turn."""
+        jobs, base, basis = self.jobs[:TIMED_PEOPLE], self.base, self.basis
+        config = replace(PRIVATE, epsilon=self.sizes.epsilons[0])
+        ways: dict[str, Callable[[], object]] = {
+            "default": lambda: train_many(base, jobs, LORA, PERSONAL.train),
+            "private": lambda: train_private(base, jobs, basis, config),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(TIMED_ROUNDS):
+            for name, train in ways.items():
+                began = time.monotonic()
+                train()
+                seconds[name].append(time.monotonic() - began)
+        return dict(seconds)
 
     def _score(self, adapters: Mapping[str, Adapter]) -> dict[str, Any]:
         """Score the queries, and attack membership, with each person's adapter."""
