@@ -62,3 +62,21 @@ def test_command_accepts_repeated_switch_and_repeatable_option() -> None:
 def test_command_refuses_setting_given_twice(option: str) -> None:
     result = run_cli("personalize", "d", "--store", "s", option, "a=1", option, "a=2", code=2)
     assert result.stderr.startswith(f"error: {option}: a is given 2 times")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("personalize", "d", "--store", "s", "--epochs", "2", "--set", "train.epochs=1"),
+        ("assemble", "d", "--pool", "p", "--out", "o", "--top-k", "2", "--set", "assemble.top_k=3"),
+    ],
+)
+def test_command_refuses_setting_that_contradicts_its_option(words: tuple[str, ...]) -> None:
+    result = run_cli(*words, code=2)
+    name, _, value = words[-1].partition("=")
+    assert f"--set: {name} is {value}, but the option for it says 2" in result.stderr
+
+
+def test_command_accepts_setting_that_repeats_its_option() -> None:
+    words = ("personalize", "d", "--store", "s", "--epochs", "2", "--set", "train.epochs=2")
+    assert "--set" not in run_cli(*words, code=1).stderr

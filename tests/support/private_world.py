@@ -14,12 +14,19 @@ from idiolect.history.write import write_dataset
 from idiolect.models.base import Base
 from idiolect.models.load import load_base
 from idiolect.training.private.config import PrivateConfig
+from idiolect.training.schedule import TrainConfig
 from support.tiny_people import UNGATED, make_rater, save_tiny_base
 
 DONORS = ("d0", "d1", "d2", "d3", "d4", "d5", "d6")
 NEW = ("ann", "bob")
 SHARED = replace(UNGATED, lora=LoraConfig(rank=2, alpha=4.0, shared_a=True))
-PRIVATE = replace(UNGATED, private=PrivateConfig(least_records=8, steps=2))
+PRIVATE = replace(
+    UNGATED,
+    lora=LoraConfig(),
+    train=TrainConfig(),
+    private=PrivateConfig(least_records=8, steps=2),
+)
+"""The basis sets the LoRA configuration, and training has steps of its own."""
 
 
 @dataclass(frozen=True)

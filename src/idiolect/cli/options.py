@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from idiolect.cli.overrides import ConfigOverrides, parse_settings
+from idiolect.cli.overrides import ConfigOverrides, merge_settings, parse_settings
 from idiolect.errors import MissingError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,9 +56,8 @@ def add_profiles_setting(overrides: ConfigOverrides, profiles: Path | None) -> C
 
 
 def add_settings(overrides: ConfigOverrides, values: Mapping[str, object]) -> ConfigOverrides:
-    """Add the values that a command's own options gave; ``None`` means not given."""
-    given = ((name, value) for name, value in values.items() if value is not None)
-    return replace(overrides, settings=(*overrides.settings, *given))
+    """Add the values that a command's own options gave; see ``merge_settings``."""
+    return replace(overrides, settings=merge_settings(overrides.settings, values))
 
 
 def out_option(help: str) -> Callable[[F], F]:
@@ -169,13 +168,9 @@ def config_options(**options: str) -> Callable[[F], F]:
     def decorate_command(command: F) -> F:
         @functools.wraps(command)
         def with_config(**values: Any) -> Any:
-            # Later settings win, so an option overrides --set.
-            settings: list[tuple[str, object]] = [*parse_settings(values.pop("settings"))]
-            for name, setting in options.items():
-                value = values.pop(f"setting_{name}")
-                if value is not None:
-                    settings.append((setting, value))
-            overrides = ConfigOverrides(file=values.pop("config_file"), settings=tuple(settings))
+            given = {name: values.pop(f"setting_{key}") for key, name in options.items()}
+            settings = merge_settings(parse_settings(values.pop("settings")), given)
+            overrides = ConfigOverrides(file=values.pop("config_file"), settings=settings)
             return command(overrides=overrides, **values)
 
         # Decorators apply from the inside out: reverse them to keep the order in --help.

@@ -57,6 +57,25 @@ def parse_settings(texts: Iterable[str], option: str = "--set") -> list[tuple[st
     return settings
 
 
+def merge_settings(
+    settings: Iterable[tuple[str, object]], given: Mapping[str, object]
+) -> tuple[tuple[str, object], ...]:
+    """Return the settings with those that a command's own options gave; ``None`` means not given.
+
+    Raises UsageError if a setting has another value already: one of the two would be lost.
+    """
+    settings = tuple(settings)
+    known = dict(settings)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    for name, value in chosen.items():
+        if name in known and _parse_value(known[name], like=None) != value:
+            raise UsageError(
+                f"--set: {name} is {known[name]}, but the option for it says {value}; give one of "
+                "them"
+            )
+    return (*settings, *chosen.items())
+
+
 def override_settings(config: C, settings: Iterable[tuple[str, object]]) -> C:
     """Return the config with the settings replaced.
 

@@ -13,13 +13,14 @@ import pytest
 from idiolect import api
 from idiolect.adapters.arithmetic.directions import flatten_b
 from idiolect.adapters.formats.basis import DIRECTIONS_FILE, load_basis
-from idiolect.adapters.lora import require_lora
+from idiolect.adapters.lora import LoraConfig, require_lora
 from idiolect.errors import IntegrityError, UsageError
 from idiolect.events import Event, Message, Metrics
 from idiolect.privacy.ledger import Ledger
 from idiolect.prompts.context import ContextConfig
 from idiolect.storage.files import sha256_file
 from idiolect.training.runs.run import PersonalizeRun
+from idiolect.training.schedule import TrainConfig
 from support.private_world import NEW, PRIVATE, SHARED, PrivateWorld, build_private_world
 from support.tiny_people import UNGATED, to_tensor_bytes
 
@@ -155,6 +156,22 @@ def test_personal_config_keeps_records_apart_in_private_training(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         replace(PRIVATE, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train": TrainConfig(epochs=1)}, "leave out --rate, --epochs"),
+        ({"train": TrainConfig(seed=1)}, "its noise has no seed"),
+        ({"lora": LoraConfig(rank=3)}, "leave out --rank"),
+    ],
+)
+def test_personalize_private_refuses_settings_that_it_would_ignore(
+    world: PrivateWorld, tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        world.train(tmp_path / "store", config=replace(PRIVATE, **settings))
+    assert not (tmp_path / "store").exists()
 
 
 def test_personalize_private_refuses_long_history_for_its_delta(

@@ -9,6 +9,7 @@ from pathlib import Path
 from idiolect.adapters.arithmetic.directions import AdapterBasis
 from idiolect.adapters.formats.basis import hash_directions, load_basis, read_basis_config
 from idiolect.adapters.formats.peft import WEIGHTS_FILE, load_peft
+from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.source import read_sharers
 from idiolect.adapters.store.store import AdapterStore
@@ -34,6 +35,7 @@ from idiolect.training.runs.personalize import Personalizer
 from idiolect.training.runs.plan import PersonalConfig, RunContext
 from idiolect.training.runs.request import NO_BASIS, PersonalizeRequest
 from idiolect.training.runs.summary import PersonalSummary
+from idiolect.training.schedule import TrainConfig
 
 OpenStarts = Callable[[], InitialAdapters]
 """Opens each person's initial adapter, if these are made of pieces (``config.pool``)."""
@@ -80,12 +82,28 @@ def set_private_training(config: PersonalConfig, request: PersonalizeRequest) ->
         raise UsageError(NO_BASIS)
     # If only the settings ask for it, the request has not been checked for it yet.
     replace(request, private=private.epsilon)
+    _refuse_unused_settings(config, folder)
     return replace(
         config,
         lora=read_basis_config(folder),
         gate=replace(config.gate, on=False),
         private=replace(private, basis=hash_directions(folder)),
     )
+
+
+def _refuse_unused_settings(config: PersonalConfig, basis: Path) -> None:
+    """Raise UsageError if settings are given that private training would ignore."""
+    if config.train != TrainConfig():
+        raise UsageError(
+            "private training has steps of its own: leave out --rate, --epochs, --seed and "
+            "train.*; its settings are private.* (--set private.steps=3), and its noise has no seed"
+        )
+    # The store's own settings, with which an adapter is trained again, name the basis' LoRA.
+    if config.lora not in (LoraConfig(), read_basis_config(basis)):
+        raise UsageError(
+            "private training takes the LoRA configuration of its basis: leave out --rank and "
+            "lora.*"
+        )
 
 
 class PersonalizeRun:
