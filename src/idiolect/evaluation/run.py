@@ -18,7 +18,7 @@ from idiolect.evaluation.experiment import ExperimentConfig, require_unseen, run
 from idiolect.evaluation.reports.report import build_report, write_report
 from idiolect.evaluation.request import EvaluateRequest
 from idiolect.evaluation.results import Comparison
-from idiolect.evaluation.runner import EvaluateConfig
+from idiolect.evaluation.runner import EvaluateConfig, check_adapted_bases
 from idiolect.events import Listener, null_listener, tee
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.history.history import History
@@ -48,6 +48,7 @@ def evaluate_dataset(
     # A base that was trained on the tested people would make the scores too good.
     for one in (loaded, *further.values()):
         require_unseen(one, [h.person for h in chosen])
+    check_adapted_bases({"plain": loaded, **further}, config)
     # The bases are used unchanged, so there are no other people to adapt them on.
     comparison = run_experiment(
         loaded,

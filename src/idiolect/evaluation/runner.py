@@ -71,6 +71,16 @@ def ensure_queries(history: History, task: Task, config: EvaluateConfig) -> Hist
     return replace(history, queries=known[: config.most_queries] if config.most_queries else known)
 
 
+def check_adapted_bases(bases: Mapping[str, Base], config: EvaluateConfig) -> None:
+    """Raise UsageError if a base cannot have the adapters that the settings' methods train on it.
+
+    ``bases`` as in ``EvaluationRunner``.
+    """
+    for method in select_methods(config.methods, k=config.k, retriever=config.retriever):
+        if method.adapter:
+            config.personal.lora.check_model(bases.get(method.base, bases["plain"]).model)
+
+
 class EvaluationRunner:
     """Evaluates one task; reuses the adapters and answers that an earlier run left in ``work``.
 

@@ -128,14 +128,15 @@ def adapt_to_task(
     """Train one LoRA on other people's items; save base plus LoRA as a base folder at ``out``.
 
     ``others`` are histories; those of people in ``exclusion`` are skipped. A killed run resumes
-    from a checkpoint beside ``out``. Raises UsageError if no items are left to train on, or if the
-    base has no folder of weights.
+    from a checkpoint beside ``out``. Raises UsageError if no items are left to train on, if the
+    base has no folder of weights, or if it cannot have the adapter of the settings.
     """
     started = time.monotonic()
     if base.folder is None:
         raise UsageError(
             "cannot adapt a base that exists only in memory; save it to a folder first"
         )
+    config.lora.check_model(base.model)
     # Stage 1: draw examples, without the people to be tested and their records.
     left_out: Counter[str] = Counter()
     allowed = [h for h in others if h.person not in exclusion.people]

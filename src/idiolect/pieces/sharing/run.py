@@ -81,10 +81,11 @@ def share_pieces(
     dense = personal.context.retrieval == "dense"
     encoder = MiniLM() if by_cluster or dense else None
     require_no_outside_links(store)
+    # Before the lock: a base that fails leaves nothing behind.
+    base = load_matching_base(opened, request.base)
+    opened.check_compatible(base=base.identity, task=dataset.task)
     with hold_lock(store / "share", wait=request.wait, what="sharing from the store"):
         # One run per store at a time: sharing reads and writes the store's ledger and checkpoint.
-        base = load_matching_base(opened, request.base)
-        opened.check_compatible(base=base.identity, task=dataset.task)
         folder = request.profiles
         profiles = load_profiles(folder, task=dataset.task) if folder else None
         candidates = Candidates(
