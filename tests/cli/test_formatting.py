@@ -11,6 +11,7 @@ from idiolect.cli.formatting import (
     format_count,
     format_date,
     format_duration,
+    join_reasons,
     strip_control_characters,
     truncate,
 )
@@ -69,3 +70,12 @@ def test_truncate_keeps_both_ends() -> None:
 )
 def test_format_bytes_uses_two_digits(number: float, text: str) -> None:
     assert format_bytes(number) == text
+
+
+def test_join_reasons_says_each_remedy_once() -> None:
+    reasons = ["a: gone; copy it", "b: gone; copy it", "c: broken", "d: odd; look; again"]
+    assert join_reasons(reasons) == [
+        "a: gone, b: gone; copy it",
+        "c: broken",
+        "d: odd; look; again",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 
@@ -43,6 +44,16 @@ def strip_control_characters(text: str) -> str:
     return "".join(
         c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs", "Co")
     )
+
+
+def join_reasons(reasons: Iterable[str]) -> list[str]:
+    """Return one text for all reasons with the same remedy, which is what follows the first
+    semicolon; e.g. ``a: is missing, b: is missing; restore it``."""
+    places: dict[str, list[str]] = {}
+    for reason in reasons:
+        place, _, remedy = reason.partition("; ")
+        places.setdefault(remedy, []).append(place)
+    return ["; ".join(filter(None, (", ".join(p), remedy))) for remedy, p in places.items()]
 
 
 def truncate(text: str, width: int = 160) -> str:

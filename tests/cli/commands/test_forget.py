@@ -114,6 +114,21 @@ def test_forget_verify_again_searches_for_words_of_its_receipt(
 
 
 @pytest.mark.finding("verification")
+def test_forget_fails_without_verify_if_artifacts_were_not_searched(place: Path) -> None:
+    shutil.copytree(place / "store", place / "other")
+    for name in ("store", "other"):
+        (place / name / "ledger" / "end.json").unlink()
+    command = ("--person", "annabel", "--no-rebuild")
+    assert "end.json: is missing" in forget(place, *command, "--dry-run").stdout
+    result = forget(place, *command, code=1)
+    assert "annabel" not in read_dataset(place / "data").people
+    # Each ledger is named, and what to do is said once.
+    for name in ("store", "other"):
+        assert f"{name}/ledger/end.json: is missing" in result.stderr
+    assert result.stderr.count("restore the ledger's folder") == 1
+
+
+@pytest.mark.finding("verification")
 def test_forget_prints_receipt_before_the_search(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -433,6 +433,8 @@ def test_withdraw_reports_unreadable_folders_and_continues(place: PiecesWorld) -
     done = withdraw(place)
     assert "store.json" in done.unreadable[0] and done.left == 3
     assert {path.name for path in done.mentions} == {"000001.json", "notes.txt"}
+    command = ("withdraw", place.pool, "--store", place.folder / "sharing", "--person", "sam")
+    assert "not everything was looked into" in run_cli(*command, code=1).stderr
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from idiolect.cli.formatting import format_count, format_duration
+from idiolect.cli.formatting import format_count, format_duration, join_reasons
 from idiolect.cli.options import (
     PATH_TYPE,
     add_settings,
@@ -160,7 +160,8 @@ def forget_command(
     are slow and salted, but a short list of possible ids can be tried: keep the file private, or
     use --no-suppress. `idiolect suppressed` takes a person off the list.
 
-    The receipt lists what happened to each artifact; it names the person. With --verify, the
+    The receipt lists what happened to each artifact; it names the person. If an artifact could not
+    be read, the command lists it and fails after deleting the rest. With --verify, the
     command prints it first, and then searches every file in the folders for the id, for texts of 20
     or more characters that only this person wrote, for shorter ones as whole values or lines (8 or
     more characters, not a single word), and for the adapter's numbers. It looks into archives in
@@ -252,12 +253,14 @@ def forget_command(
             print_receipt(receipt)
     if already := sorted({*people} - {receipt.person for receipt in receipts}):
         click.echo(f"nothing found, so nothing to delete: {', '.join(already)}", err=True)
-    if remains := [_explain_remains(r) for r in receipts if r.verified and not r.is_complete]:
+    # Without --verify, artifacts that could not be read are what is known to be left.
+    if remains := [why for r in receipts if r.done and (why := _explain_remains(r))]:
         raise IntegrityError("; ".join(remains))
 
 
 def _explain_remains(receipt: Receipt) -> str:
-    """Return what is left and what was not searched, with the first places of each."""
+    """Return what is left and what was not searched, with the first places of each; empty if
+    nothing."""
 
     def list_places(places: Sequence[str]) -> str:
         more = len(places) - MAX_NAMED_PLACES
@@ -271,7 +274,7 @@ def _explain_remains(receipt: Receipt) -> str:
             f"{receipt.person!r} is not completely deleted: files that Idiolect did not write "
             f"still contain something: {list_places(found)}; delete these files or edit them"
         )
-    unsearched = [*receipt.unreadable, *_list_unsearched(receipt)]
+    unsearched = [*join_reasons(receipt.unreadable), *_list_unsearched(receipt)]
     if unsearched:
         parts.append(
             f"not everything was looked into: {list_places(unsearched)}; look at these yourself"
@@ -337,7 +340,7 @@ def print_receipt(receipt: Receipt) -> None:
     facts["searched"] = ", ".join(map(str, receipt.searched))
     facts |= {kind: f"{n:,}" for kind, n in sorted(receipt.outcome_counts.items())}
     if receipt.unreadable:
-        facts["not searched"] = "; ".join(receipt.unreadable)
+        facts["not searched"] = "; ".join(join_reasons(receipt.unreadable))
     facts["time"] = format_duration(receipt.seconds)
     print_pairs(facts)
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from idiolect.cli.formatting import format_count, format_duration
+from idiolect.cli.formatting import format_count, format_duration, join_reasons
 from idiolect.cli.options import PATH_TYPE, json_option, people_options, profiles_option
 from idiolect.cli.output import print_json, print_pairs, print_table
 from idiolect.cli.progress import progress_listener
 from idiolect.cli.strict_command import StrictCommand
+from idiolect.errors import IntegrityError
 
 if TYPE_CHECKING:
     from idiolect.pieces.withdrawal.withdraw import WithdrawSummary
@@ -67,7 +68,8 @@ def withdraw_command(
     Recipes and adapters of people whose history is in --data are rebuilt from the remaining
     sharers. Those of other people are removed, and using them raises an error that says why.
     Exported adapters and reports are deleted. Copies elsewhere are out of reach; if you find one,
-    run this again with --in.
+    run this again with --in. A folder that could not be read is listed, and the command fails after
+    withdrawing the rest.
 
     The ledger of the sharers' store records the withdrawal under a random name, and their consent
     is revoked. After an interruption, run the same command again.
@@ -97,6 +99,11 @@ def withdraw_command(
         print_json(summary)
     else:
         print_withdrawal(summary)
+    # The rest is withdrawn; what could not be read may still hold the pieces.
+    if summary.unreadable:
+        raise IntegrityError(
+            f"not everything was looked into: {'; '.join(join_reasons(summary.unreadable))}"
+        )
 
 
 def print_withdrawal(summary: WithdrawSummary) -> None:
@@ -121,7 +128,7 @@ def print_withdrawal(summary: WithdrawSummary) -> None:
     else:
         facts["ledger"] = "the sharers' store was not found (give it with --store)"
     if summary.unreadable:
-        facts["not searched"] = "; ".join(summary.unreadable)
+        facts["not searched"] = "; ".join(join_reasons(summary.unreadable))
     if summary.mentions:
         facts["still mentioned in"] = ", ".join(map(str, summary.mentions))
     facts["time"] = format_duration(summary.seconds)
