@@ -246,6 +246,14 @@ def test_other_models_never_ask_hub_for_missing_folder(
     assert asked == []
 
 
+def test_load_base_points_to_the_option_for_a_moved_base() -> None:
+    # "b" can be the relative path that an older store recorded, or the name of a model on the hub.
+    with pytest.raises(MissingError, match=r"b: no model folder there; .*--base; .* write hub:b"):
+        load_base("b")
+    with pytest.raises(MissingError, match=r"--base$"):
+        load_base("/no/such/base")
+
+
 def test_load_base_raises_missing_error_for_other_folders_and_files(
     folder: Path, tmp_path: Path
 ) -> None:

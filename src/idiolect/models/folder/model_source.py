@@ -45,7 +45,10 @@ def find_model_folder(source: str | Path, *, what: str = "model") -> Path:
         require_folder(path, what)
         if not path.is_dir():
             hint = f"; for a model on the hub, write {HUB_PREFIX}{text}" if _is_hub_id(text) else ""
-            raise MissingError(f"{text}: no {what} folder there{hint}")
+            raise MissingError(
+                f"{text}: no {what} folder there; if a base has moved, name its folder with --base"
+                f"{hint}"
+            )
         reject_removed_base(path)
     require_config(path, what)
     return path
