@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from idiolect.web.accounts import personal_data
 from idiolect.web.accounts.models import User
-from idiolect.web.accounts.names import compute_name_key
+from idiolect.web.accounts.names import compute_name_key, is_reserved
 from idiolect.web.accounts.players import get_player_or_create_guest
 from idiolect.web.jobs import worker
 from idiolect.web.models import Session
@@ -101,6 +101,36 @@ def test_sign_up_with_invalid_name_or_password_says_why(
     assert why in answer.content.decode()
     assert not User.objects.exists()
     assert b"<script>" not in answer.content
+
+
+@pytest.mark.finding("names")
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "admin",
+            "ADMIN",
+            "\u0430dmin",
+            "\uff21dmin",
+            "4dm1n",
+            "adm\u0131n",
+            "admln",
+            "\u00e1dmin",
+        ),
+        *("Moderator", "m0derator", "mod", "mods_2", "Nyms-Staff", "the.admin", "admin99"),
+        *("st4ff", "official", "Site_Support", "nyms", "idiolect-team"),
+    ],
+)
+def test_sign_up_refuses_names_of_those_who_run_the_site(site: Client, name: str) -> None:
+    answer = send_form(site, "/sign-up/", username=name, password=PASSWORD)
+    assert answer.status_code == 422
+    assert b"This name belongs to those who run the site" in answer.content
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["modesty", "helena", "stafford", "roots", "adminah", "syst3ms"])
+def test_is_reserved_lets_other_names_pass(name: str) -> None:
+    assert not is_reserved(name)
 
 
 def test_sign_up_refuses_name_taken_after_validation(site: Client, monkeypatch: Any) -> None:

@@ -14,9 +14,10 @@ from django.db import IntegrityError, transaction
 from django.utils.module_loading import import_string
 
 from idiolect.web.accounts.models import GUEST_PREFIX, NAME_TAKEN, User
-from idiolect.web.accounts.names import compute_name_key
+from idiolect.web.accounts.names import compute_name_key, is_reserved
 
 OFFENSIVE_NAME = "This name is on a list of insults and swear words; please choose another one."
+RESERVED_NAME = "This name belongs to those who run the site; please choose another one."
 
 
 class SignUpForm(forms.ModelForm):
@@ -38,12 +39,15 @@ class SignUpForm(forms.ModelForm):
         }
 
     def clean_username(self) -> str:
-        """Refuse guest names, insults, and names that another person has in any case."""
+        """Refuse guest names, names of those who run the site, insults, and names that another
+        person has in any case."""
         name: str = self.cleaned_data["username"]
         # Compare keys, not names: "Ann" must not pass for "ann".
         key = compute_name_key(name)
         if key.startswith(GUEST_PREFIX):
             raise ValidationError("Guest names begin like that; please choose another one.")
+        if is_reserved(name):
+            raise ValidationError(RESERVED_NAME)
         if any(import_string(refuses)(name) for refuses in settings.NAMES_REFUSED_BY):
             raise ValidationError(OFFENSIVE_NAME)
         if User.objects.filter(key=key).exclude(pk=self.instance.pk).exists():

@@ -32,6 +32,19 @@ _LOOK_ALIKES = str.maketrans(
 """Letters of other scripts that look like a Latin letter; the most common ones, not all."""
 
 
+_RESERVED = (
+    "admin|administrat(or|ion|ors)|root|superuser|sysadmin|system|owner|operator|official|staff|"
+    "team|support|help(desk)?|security|webmaster|moderat(or|ors|ion)|mod|mods|nyms|idiolect|"
+    "anonymous|deleted|everyone|you"
+)
+_RESERVED_NAME = re.compile(
+    # Alone, with words around it that claim the same ("the-admin", "nyms_team"), or with digits.
+    rf"((the|real|site|game)|{_RESERVED})*({_RESERVED})\d*"
+)
+"""Names of those who run the site, as ``is_reserved`` compares them."""
+_DIGITS_AS_LETTERS = str.maketrans("013457", "oleast")
+
+
 def normalize_name(name: str) -> str:
     """Return the name in the form in which it is checked, stored and shown.
 
@@ -59,3 +72,20 @@ def compute_name_key(name: str) -> str:
     # Case folding can undo the normalization, so normalize again.
     folded = unicodedata.normalize("NFKC", remove_invisible(name).casefold())
     return folded.translate(_LOOK_ALIKES)
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether the name says that its owner runs the site, in any case or look-alike form."""
+    bare = re.sub(r"[\W_]", "", _remove_marks(compute_name_key(name)))
+    # "4dm1n" and "m0d": the digits within are letters, those at the end may be a number. A small l
+    # can stand for an i.
+    forms = {bare, bare.translate(_DIGITS_AS_LETTERS), bare.rstrip("0123456789")}
+    forms |= {form.translate(_DIGITS_AS_LETTERS) for form in forms}
+    forms |= {form.replace("l", "i") for form in forms}
+    return any(_RESERVED_NAME.fullmatch(form) for form in forms)
+
+
+def _remove_marks(name: str) -> str:
+    """Return the name without accents and other marks on its letters."""
+    split = unicodedata.normalize("NFKD", name)
+    return "".join(c for c in split if not unicodedata.combining(c))
