@@ -78,6 +78,9 @@ def _build_value(hint: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in args:
             return None
         return _build_value(next(a for a in args if a is not type(None)), value, where)
+    # A single string stands for a list of one.
+    if origin is tuple and isinstance(value, str) and args[0] is str:
+        return (value,)
     if origin is tuple and isinstance(value, (list, tuple)):
         return tuple(_build_value(args[0], v, where) for v in cast("list[Any]", value))
     if origin is typing.Literal:

@@ -147,5 +147,5 @@ def test_command_with_targets_that_base_lacks_leaves_nothing(name: str, work: Pa
     setting = "personal.lora.targets" if name == "evaluate" else "lora.targets"
     arguments = ["base" if one == "BASE" else one for one in COMMANDS[name]]
     done = run_cli(*arguments, "--set", f"{setting}=up_there", code=2)
-    assert done.stderr.startswith("error: lora.targets: ") and "'up_there'" in done.stderr
+    assert done.stderr.startswith(f"error: {setting}: ") and "'up_there'" in done.stderr
     assert list_files(work) == before

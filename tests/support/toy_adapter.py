@@ -20,9 +20,10 @@ from torch import Tensor
 from idiolect.adapters.formats.peft_format import PeftFormat
 from idiolect.adapters.hooks import Hook, forward_hooks
 from idiolect.adapters.kinds import KindSpec
-from idiolect.adapters.lora import LoraConfig, TargetModule, target_modules
+from idiolect.adapters.lora import LoraConfig, target_modules
 from idiolect.adapters.protocol import Adapter, AdapterConfig
 from idiolect.adapters.stacks.base import Dropout, TrainableStack
+from idiolect.adapters.targets.linear import TargetModule
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, MismatchError, UsageError
 from idiolect.models.base import Base
@@ -55,6 +56,13 @@ class BiasConfig:
 
     def is_same_kind(self, other: AdapterConfig) -> bool:
         return isinstance(other, BiasConfig) and set(self.targets) == set(other.targets)
+
+    @property
+    def is_resolved(self) -> bool:
+        return True
+
+    def resolve_for(self, model: Any) -> BiasConfig:
+        return self
 
     def find_target_modules(self, model: Any) -> tuple[TargetModule, ...]:
         return target_modules(model, LoraConfig(targets=self.targets))

@@ -26,6 +26,7 @@ from idiolect.unlearning.train import train_on_sets
 from idiolect.unlearning.trainee import WeightDelta
 from support.job_strategies import relative_difference
 from support.odd_families import make_family_base, make_family_lora
+from support.random_bases import make_random_base
 from support.unlearning_sets import CONFIG, RETAIN, render_sets
 
 COUNT = 3
@@ -134,12 +135,26 @@ def test_project_out_retain_changes_only_linear_weights_of_full_delta() -> None:
     assert changed == linear
 
 
+def test_project_out_projects_the_inputs_of_transposed_weights() -> None:
+    base = make_random_base("gpt2")
+    path = "transformer.h.0.attn.c_attn"
+    generator = torch.Generator().manual_seed(0)
+    update_DO = torch.randn(32, 96, generator=generator)
+    delta = WeightDelta(base=base.identity, tensors={f"{path}.weight": update_DO})
+    direction_KD = torch.nn.functional.normalize(torch.randn(1, 32, generator=generator))
+    found = project_out(base, delta, {path: direction_KD})
+    assert isinstance(found, WeightDelta)
+    kept_DO = found.tensors[f"{path}.weight"]
+    assert (direction_KD @ kept_DO).abs().max() <= 1e-5 < (direction_KD @ update_DO).abs().max()
+
+
 def test_project_out_handles_no_directions_and_all_directions() -> None:
     base = make_tiny_base()
     plain = train_adapter(base, 0)
     path, (a, _) = next(iter(plain.pairs.items()))
     same, none = (
-        project_out(plain, {path: d}) for d in (torch.zeros(0, a.shape[1]), torch.eye(a.shape[1]))
+        project_out(base, plain, {path: d})
+        for d in (torch.zeros(0, a.shape[1]), torch.eye(a.shape[1]))
     )
     assert isinstance(same, LoraAdapter) and isinstance(none, LoraAdapter)
     assert torch.equal(same.pairs[path][0], a)

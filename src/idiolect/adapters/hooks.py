@@ -1,7 +1,7 @@
 """Forward hooks that apply one LoRA: the simple implementation that the stacks are tested against.
 
 Shapes: ``B`` rows of a batch, ``T`` tokens, ``D``/``O`` input and output width of a module, ``R``
-rank.
+rank. A module's input is [..., D]: some families flatten rows and tokens.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.protocol import AdapterConfig
+from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.models.model_thread import claim_model, require_thread
 from idiolect.prompts.chat_template import encode_invocation, find_invocation
@@ -87,6 +88,19 @@ class ActiveLora:
     """As ``build_token_mask`` returns it."""
 
 
+def _shape_mask(active: Tensor | float, x: Tensor, path: str) -> Tensor | float:
+    """Return a token mask in the shape [..., 1] of a module's input [..., D], for families that
+    flatten rows and tokens. Raises UsageError if the module gets other tokens (experts)."""
+    if not isinstance(active, Tensor) or active.shape[:-1] == x.shape[:-1]:
+        return active
+    if active.numel() != x[..., 0].numel():
+        raise UsageError(
+            f"lora.active 'answer': {path} gets its tokens in another order, so answers cannot be "
+            "told apart there; use 'all', or other lora.targets"
+        )
+    return active.reshape(*x.shape[:-1], 1)
+
+
 @contextmanager
 def activate_loras(model: Any, loras: Sequence[ActiveLora]) -> Iterator[None]:
     """Add ``scale * B A x`` of each LoRA, in order, to the output of its modules inside the
@@ -96,10 +110,10 @@ def activate_loras(model: Any, loras: Sequence[ActiveLora]) -> Iterator[None]:
         parts = [(one, *one.pairs[path]) for one in loras if path in one.pairs]
 
         def add_updates(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            (x_BTD,) = inputs
+            (x,) = inputs
             for one, a, b in parts:
-                update_BTO = (x_BTD @ a.T.to(x_BTD.dtype)) @ b.T.to(x_BTD.dtype)
-                output = output + one.scale * one.active * update_BTO
+                update = (x @ a.T.to(x.dtype)) @ b.T.to(x.dtype)
+                output = output + one.scale * _shape_mask(one.active, x, path) * update
             return output
 
         return add_updates

@@ -102,6 +102,11 @@ def config_to_header(config: AdapterConfig) -> dict[str, Any]:
 
 def config_from_header(head: Mapping[str, Any], *, where: str) -> AdapterConfig:
     """Read the config that ``config_to_header`` wrote. Raises KeyError if there is none,
-    MismatchError for an unknown kind, UsageError for unknown settings."""
+    MismatchError for an unknown kind or if settings depend on the model, UsageError for unknown
+    settings."""
     kind = str(head.get("kind", _UNTAGGED))
-    return from_plain(find_kind(kind).config_class, head[kind], where=where)
+    config = from_plain(find_kind(kind).config_class, head[kind], where=where)
+    # The file may be foreign: a regular expression in it must never run.
+    if not config.is_resolved:
+        raise MismatchError(f"{where}: expected names of modules, got {config.description[:200]}")
+    return config

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -18,17 +19,23 @@ import torch
 from torch import Tensor, nn
 
 from idiolect.adapters.protocol import Adapter, AdapterConfig
+from idiolect.adapters.targets.linear import TargetModule, is_transposed
+from idiolect.adapters.targets.patterns import AUTO, check_targets, has_names_only
+from idiolect.adapters.targets.selection import name_modules, require_loadable, select_modules
 from idiolect.adapters.update_norm import require_bounded_update
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, MismatchError, UsageError
 from idiolect.models.base import Base
+
+_MAX_DESCRIBED_TARGETS = 12
+"""Largest number of targets that messages name one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
     """Settings of LoRA adapters: which modules they adapt, and their size.
 
-    The defaults (alpha equal to the rank, ``q_proj`` and ``v_proj``) follow the OPPU paper. vLLM
+    The defaults (alpha equal to the rank, query and value projections) follow the OPPU paper. vLLM
     accepts ranks 8, 16, 32, 64 and so on. Dropout is 0 because, with two or three epochs over a few
     hundred items, it did not improve results in our measurements, and it makes steps slower.
     """
@@ -38,7 +45,10 @@ class LoraConfig:
     rank: int = 8
     alpha: float = 8.0
     dropout: float = 0.0
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    targets: tuple[str, ...] = (AUTO,)
+    """The adapted modules: ``auto`` (the projections of attention that PEFT adapts by default,
+    query and value in most families), ``all-linear`` (all linear modules but the output head), a
+    regular expression that matches whole paths, or names. ``resolve_for`` turns them into names."""
     active: Literal["all", "answer"] = "all"
     """On which tokens adapters act: on all, or only from the start of the answer's turn on
     (activated LoRA, PEFT's ``alora_invocation_tokens``). With ``answer``, the prompt's activations
@@ -48,14 +58,16 @@ class LoraConfig:
     epoch."""
     shared_a: bool = False
     """All people share the same frozen A and train B only."""
+    fan_in_fan_out: bool | None = None
+    """Whether the adapted modules hold their weights transposed (GPT-2), as PEFT's config says it.
+    ``resolve_for`` sets it; None for linear layers as usual."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise UsageError(f"lora.rank: must be at least 1, got {self.rank}")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"lora.dropout: must be in [0, 1), got {self.dropout}")
-        if not self.targets:
-            raise UsageError("lora.targets: name at least one module, e.g. q_proj")
+        check_targets(self.targets)
         if self.top_layers < 0:
             raise UsageError(f"lora.top_layers: must be 0 (all) or more, got {self.top_layers}")
         if self.active not in ("all", "answer"):
@@ -69,9 +81,38 @@ class LoraConfig:
     @property
     def description(self) -> str:
         """The settings in words, for messages."""
-        out = f"rank {self.rank}, alpha {self.alpha:g}, targets {', '.join(sorted(self.targets))}"
+        out = f"rank {self.rank}, alpha {self.alpha:g}, targets {self._describe_targets()}"
         out += f", the last {self.top_layers} layers" if self.top_layers else ""
         return out + (", on answers only" if self.active == "answer" else "")
+
+    def _describe_targets(self) -> str:
+        if len(self.targets) <= _MAX_DESCRIBED_TARGETS:
+            return ", ".join(sorted(self.targets))
+        # Paths of many layers: say how many have which name.
+        counts = Counter(target.rpartition(".")[2] for target in self.targets)
+        return ", ".join(f"{name} of {count} paths" for name, count in sorted(counts.items()))
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the targets are names of modules."""
+        return has_names_only(self.targets)
+
+    def resolve_for(self, model: Any) -> LoraConfig:
+        """Return the config with the names that its targets have in a model: last parts of paths,
+        or whole paths where these would mean other modules, too. Raises the same errors as
+        ``target_modules``."""
+        modules = target_modules(model, self)
+        whole = select_modules(model, self.targets)
+        names = name_modules(model, whole)
+        if set(names) == {module.path for module in whole}:
+            names = tuple(module.path for module in modules)
+        transposed = any(is_transposed(model.get_submodule(module.path)) for module in modules)
+        return replace(
+            self,
+            # The order that was given stays, so that equal settings have equal fingerprints.
+            targets=self.targets if set(names) == set(self.targets) else names,
+            fan_in_fan_out=transposed or None,
+        )
 
     def is_same_kind(self, other: AdapterConfig) -> bool:
         """Whether tensors mean the same under both configs: compares all settings that matter after
@@ -79,8 +120,9 @@ class LoraConfig:
         return isinstance(other, LoraConfig) and self._kind_key() == other._kind_key()
 
     def check_model(self, model: Any) -> None:
-        """Raise UsageError if the model lacks the targets or has too few layers."""
-        target_modules(model, self)
+        """Raise UsageError if the model lacks the targets or has too few layers, or if PEFT could
+        not load such adapters."""
+        require_loadable(model, target_modules(model, self))
 
     def list_target_paths(self, model: Any) -> tuple[str, ...]:
         """The paths of the target modules; raises the same errors as ``check_model``."""
@@ -95,15 +137,6 @@ class LoraConfig:
 
     def _kind_key(self) -> tuple[object, ...]:
         return (self.rank, self.alpha, frozenset(self.targets), self.active, self.top_layers)
-
-
-@dataclass(frozen=True, slots=True)
-class TargetModule:
-    """One module that gets an adapter: its path in the model, and its widths."""
-
-    path: str
-    inputs: int
-    outputs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +159,7 @@ class LoraAdapter:
         Raises MismatchError for another base, kind or shape, IntegrityError if a number is not
         finite, or if an update is too large (``update_norm.py``).
         """
+        config = config and config.resolve_for(base.model)
         if config is not None and not config.is_same_kind(self.config):
             raise MismatchError(
                 f"adapter has {self.config.description}, expected {config.description}; use the "
@@ -229,7 +263,9 @@ def require_lora_config(config: AdapterConfig) -> LoraConfig:
 
 def num_layers(model: Any) -> int:
     """The number of decoder layers of the model."""
-    return len(model.get_decoder().layers)
+    # Families call the list ``layers``, ``h`` or ``blocks``; other lists beside it are shorter.
+    lists = (part for part in model.get_decoder().children() if isinstance(part, nn.ModuleList))
+    return max(map(len, lists))
 
 
 def find_first_layer(model: Any, config: AdapterConfig) -> int:
@@ -251,29 +287,23 @@ def parse_layer_number(path: str) -> int | None:
 def target_modules(model: Any, config: LoraConfig) -> tuple[TargetModule, ...]:
     """Return the linear modules that get adapters, in the model's order.
 
-    They are the modules whose last name is a target, in the layers that have adapters.
+    They are those that the targets mean, in the layers that have adapters.
 
     Raises UsageError if a target does not exist, if it is the output head (it runs on single
     positions, which the stacks do not support), or if the model has too few layers.
     """
     first = find_first_layer(model, config)
-    # PEFT matches targets by the last part of the path too.
-    named = [
-        TargetModule(path, module.in_features, module.out_features)
-        for path, module in model.named_modules()
-        if isinstance(module, nn.Linear) and path.rpartition(".")[2] in config.targets
-    ]
-    # The head is applied to the predicting positions only, not to [B, T, D] rows.
-    head = model.get_output_embeddings()
-    for module in named:
-        if model.get_submodule(module.path) is head:
-            raise UsageError(
-                f"lora.targets: the output head {module.path!r} cannot carry an adapter"
-            )
-    for target in config.targets:
-        if not any(module.path.rpartition(".")[2] == target for module in named):
-            raise UsageError(f"lora.targets: the base model has no linear module named {target!r}")
-    return tuple(module for module in named if (parse_layer_number(module.path) or 0) >= first)
+    found = tuple(
+        module
+        for module in select_modules(model, config.targets)
+        if (parse_layer_number(module.path) or 0) >= first
+    )
+    if not found:
+        raise UsageError(
+            f"lora.targets: {config.description}: none of these modules is in the last "
+            f"{config.top_layers} layers"
+        )
+    return found
 
 
 def init_lora(base: Base, config: LoraConfig, *, seed: int, person: str) -> LoraAdapter:
@@ -283,6 +313,7 @@ def init_lora(base: Base, config: LoraConfig, *, seed: int, person: str) -> Lora
     The draw depends on (seed, person) only, so it does not matter who else is trained. With a
     shared A it depends on the seed only.
     """
+    config = config.resolve_for(base.model)
     # Derive the seed from names, so that the order of training does not matter.
     owner = "" if config.shared_a else person
     generator = torch.Generator().manual_seed(derive_seed(seed, owner, "lora init"))
@@ -298,11 +329,7 @@ def init_lora(base: Base, config: LoraConfig, *, seed: int, person: str) -> Lora
 def widen_lora(adapter: LoraAdapter, config: LoraConfig, base: Base) -> LoraAdapter:
     """Return the adapter with zeros, which change nothing, for the modules and layers that a config
     has and the adapter lacks; the adapter itself if that does not give an adapter of the config."""
-    widened = replace(
-        adapter.config,
-        targets=tuple(sorted({*adapter.config.targets, *config.targets})),
-        top_layers=config.top_layers,
-    )
+    widened = replace(adapter.config, targets=config.targets, top_layers=config.top_layers)
     modules = target_modules(base.model, config)
     if not (widened.is_same_kind(config) and set(adapter.pairs) <= {m.path for m in modules}):
         return adapter
@@ -317,8 +344,12 @@ def widen_lora(adapter: LoraAdapter, config: LoraConfig, base: Base) -> LoraAdap
     return LoraAdapter(config=widened, base=adapter.base, pairs=zeros | dict(adapter.pairs))
 
 
-def merge_weight(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    """Return ``W + scale * B A``, computed and returned in fp32 (fp64 if W is fp64)."""
+def merge_weight(
+    weight: Tensor, a: Tensor, b: Tensor, scale: float, *, transposed: bool = False
+) -> Tensor:
+    """Return ``W + scale * B A``, computed and returned in fp32 (fp64 if W is fp64); with
+    ``transposed``, W and the result are [D, O]."""
     # Adding a small update to a bf16 weight would lose most of it.
     wide = weight.dtype if weight.dtype == torch.float64 else torch.float32
-    return weight.to(wide) + scale * (b.to(wide) @ a.to(wide))
+    update_OD = scale * (b.to(wide) @ a.to(wide))
+    return weight.to(wide) + (update_OD.T if transposed else update_OD)

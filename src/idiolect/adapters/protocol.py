@@ -46,6 +46,16 @@ class AdapterConfig(Protocol):
         """Whether tensors mean the same under both configs."""
         ...
 
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the settings mean the same on every model, as all stored settings do."""
+        ...
+
+    def resolve_for(self, model: Any) -> Self:
+        """Return the settings with what they leave to the model filled in; the same for equal
+        settings on one model. Raises the same errors as ``check_model``."""
+        ...
+
     def check_model(self, model: Any) -> None:
         """Raise UsageError if the model cannot have such adapters."""
         ...

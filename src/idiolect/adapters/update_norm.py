@@ -61,7 +61,7 @@ def require_bounded_update(
         )
 
 
-def _get_weight_norm(module: nn.Linear) -> float:
+def _get_weight_norm(module: Any) -> float:
     """Return the Frobenius norm of a module's weight, at least 1; computed once per weight."""
     weight = module.weight.detach()
     found = _weight_norms.get(module)

@@ -78,7 +78,11 @@ def check_adapted_bases(bases: Mapping[str, Base], config: EvaluateConfig) -> No
     """
     for method in select_methods(config.methods, k=config.k, retriever=config.retriever):
         if method.adapter:
-            config.personal.lora.check_model(bases.get(method.base, bases["plain"]).model)
+            try:
+                config.personal.lora.check_model(bases.get(method.base, bases["plain"]).model)
+            except UsageError as error:
+                # The setting's name in this command.
+                raise UsageError(f"personal.{error}") from error
 
 
 class EvaluationRunner:
@@ -193,7 +197,9 @@ class EvaluationRunner:
     ) -> tuple[AdapterStore, Mapping[str, float]]:
         """Train the missing adapters; return the store, and the costs of all runs so far."""
         base = self._select_base(method)
-        config = replace(self.config.personal, context=method.context)
+        personal = self.config.personal
+        lora = personal.lora.resolve_for(base.model)
+        config = replace(personal, context=method.context, lora=lora)
         context = RunContext(
             base=base,
             task=self.task,

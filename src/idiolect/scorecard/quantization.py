@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from idiolect.adapters.targets.linear import is_linear, orient_weight
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.models.model_thread import claim_model
@@ -46,13 +48,15 @@ def temporarily_quantize(base: Base, bits: int, *, group: int | None = None) -> 
     restored afterwards."""
     with claim_model(base.model):
         head = base.model.get_output_embeddings()
-        originals: list[tuple[nn.Linear, Tensor]] = []
+        originals: list[tuple[Any, Tensor]] = []
         try:
             for module in base.model.modules():
-                if isinstance(module, nn.Linear) and module is not head:
+                if is_linear(module) and module is not head:
                     # The original tensor is kept, not a copy, so restoring is exact.
                     originals.append((module, module.weight.data))
-                    module.weight.data = quantize_rows(module.weight.data, bits, group=group)
+                    weight_OD = orient_weight(module, module.weight.data)
+                    rounded_OD = quantize_rows(weight_OD, bits, group=group)
+                    module.weight.data = orient_weight(module, rounded_OD).contiguous()
             yield base
         finally:
             for module, weight in originals:

@@ -10,13 +10,14 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from idiolect.adapters.formats.exchange import TASK_ADAPTER_FOLDER
 from idiolect.adapters.formats.peft import save_peft
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, merge_weight, require_lora
+from idiolect.adapters.targets.linear import is_transposed
 from idiolect.config import derive_seed, to_plain
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Message, null_listener
@@ -137,6 +138,7 @@ def adapt_to_task(
             "cannot adapt a base that exists only in memory; save it to a folder first"
         )
     config.lora.check_model(base.model)
+    config = replace(config, lora=config.lora.resolve_for(base.model))
     # Stage 1: draw examples, without the people to be tested and their records.
     left_out: Counter[str] = Counter()
     allowed = [h for h in others if h.person not in exclusion.people]
@@ -268,7 +270,13 @@ def save_merged(
     adapter.check_matches_base(base)
     # Lazy: each merged weight is computed when its tensor is rewritten, so one is in memory.
     changes = {
-        f"{path}.weight": partial(merge_weight, a=a, b=b, scale=adapter.config.scale)
+        f"{path}.weight": partial(
+            merge_weight,
+            a=a,
+            b=b,
+            scale=adapter.config.scale,
+            transposed=is_transposed(base.model.get_submodule(path)),
+        )
         for path, (a, b) in adapter.pairs.items()
     }
     # The folder appears only when it is complete.

@@ -36,6 +36,7 @@ def train_one(
     epoch is returned. Raises TrainingError if a loss is not finite.
     """
     assert lora.dropout == 0
+    lora = lora.resolve_for(base.model)
     require_trainable_targets(base, lora)
 
     # Stage 1: the starting weights. Every target module gets a pair (A [R, D], B [O, R]). A fresh

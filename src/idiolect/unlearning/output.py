@@ -68,7 +68,7 @@ def _publish_base(
         else {}
     )
     with stage_folder(out) as folder:
-        rewrite_base(base.folder, folder, weight_updates(result.delta, result.factor))
+        rewrite_base(base.folder, folder, weight_updates(base, result.delta, result.factor))
         save_base_manifest(
             folder,
             name=f"{base.name}-{about['method']}",

@@ -23,6 +23,7 @@ from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
 from idiolect.adapters.row_groups import RowGrouper
+from idiolect.adapters.targets.linear import get_widths, iter_linear_modules, orient_weight
 from idiolect.config import derive_seed
 from idiolect.models.base import Base
 from idiolect.models.model_thread import claim_model
@@ -57,6 +58,7 @@ def project_out_retain(
     paths = [path for path in _list_module_paths(base, delta) if _cap_rank(base, path, count)]
     found = _collect_inputs(base, trainee, paths, retain, seed)
     return project_out(
+        base,
         delta,
         {
             path: top_singular_vectors(torch.cat(parts).float(), _cap_rank(base, path, count))
@@ -85,13 +87,15 @@ def top_singular_vectors(inputs_ND: Tensor, count: int) -> Tensor:
     return torch.nn.functional.normalize(vectors @ inputs_ND) if wide else vectors
 
 
-def project_out(delta: Delta, directions: Mapping[str, Tensor]) -> Delta:
+def project_out(base: Base, delta: Delta, directions: Mapping[str, Tensor]) -> Delta:
     """Replace each module's update W with W (1 - V' V), where V holds its orthonormal directions
     [K, D]."""
     if isinstance(delta, WeightDelta):
         tensors = dict(delta.tensors)
         for path, directions_KD in directions.items():
-            tensors[f"{path}.weight"] = _project(tensors[f"{path}.weight"], directions_KD)
+            module, weight = base.model.get_submodule(path), tensors[f"{path}.weight"]
+            projected_OD = _project(orient_weight(module, weight), directions_KD)
+            tensors[f"{path}.weight"] = orient_weight(module, projected_OD)
         return replace(delta, tensors=tensors)
     # A LoRA's update is B A, so projecting A alone projects the product.
     pairs = {
@@ -110,19 +114,13 @@ def _list_module_paths(base: Base, delta: Delta) -> list[str]:
     """Return the paths of the linear modules that the delta changes, without the output head."""
     if not isinstance(delta, WeightDelta):
         return list(delta.pairs)
-    # The decoder excludes the output head.
-    decoder = {id(module) for module in base.model.get_decoder().modules()}
-    return [
-        path
-        for path, module in base.model.named_modules()
-        if isinstance(module, nn.Linear) and id(module) in decoder
-    ]
+    return [path for path, _ in iter_linear_modules(base.model)]
 
 
 def _cap_rank(base: Base, path: str, count: int) -> int:
     """Return the number of directions to remove from a module, at most ``MAX_FRACTION`` of its
     width."""
-    return min(count, int(base.model.get_submodule(path).in_features * MAX_FRACTION))
+    return min(count, int(get_widths(base.model.get_submodule(path))[0] * MAX_FRACTION))
 
 
 def _collect_inputs(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from idiolect.adapters.arithmetic.concat import concat_lora
 from idiolect.adapters.lora import LoraAdapter, merge_weight
+from idiolect.adapters.targets.linear import is_transposed
 from idiolect.models.base import Base
 from idiolect.unlearning.methods.protocol import UnlearningMethod
 from idiolect.unlearning.trainee import Delta, WeightDelta
@@ -70,13 +71,15 @@ def merge_delta(base: Base, delta: Delta, factor: float) -> Base:
     weights = dict(model.named_parameters())
     with torch.no_grad():
         # Sorted, so that the hash does not depend on the order of the modules.
-        for name, change in sorted(weight_updates(delta, factor).items()):
+        for name, change in sorted(weight_updates(base, delta, factor).items()):
             weights[name].copy_(change(weights[name].cpu()))
             sha.update(name.encode() + weights[name].cpu().float().numpy().tobytes())
     return replace(base, model=model, identity=sha.hexdigest(), folder=None)
 
 
-def weight_updates(delta: Delta, factor: float) -> Mapping[str, Callable[[Tensor], Tensor]]:
+def weight_updates(
+    base: Base, delta: Delta, factor: float
+) -> Mapping[str, Callable[[Tensor], Tensor]]:
     """Map the name of each weight that the delta changes to a function that returns the new weight,
     in fp32 (fp64 if the weight is fp64)."""
     if isinstance(delta, WeightDelta):
@@ -87,7 +90,13 @@ def weight_updates(delta: Delta, factor: float) -> Mapping[str, Callable[[Tensor
     # A LoRA's update is scale * B A, so both factors apply.
     scale = factor * delta.config.scale
     return {
-        f"{path}.weight": partial(merge_weight, a=a, b=b, scale=scale)
+        f"{path}.weight": partial(
+            merge_weight,
+            a=a,
+            b=b,
+            scale=scale,
+            transposed=is_transposed(base.model.get_submodule(path)),
+        )
         for path, (a, b) in delta.pairs.items()
     }
 

@@ -78,6 +78,7 @@ class LoraModel:
     def __init__(
         self, base: Base, personal: LoraAdapter | None, config: LoraConfig, *, seed: int
     ) -> None:
+        config = config.resolve_for(base.model)
         for used in (config, *([personal.config] if personal is not None else ())):
             RowGrouper.for_adapters(base, used)  # raises if this base cannot run them
         self.base, self.personal, self.config = base, personal, config

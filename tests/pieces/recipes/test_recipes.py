@@ -15,7 +15,8 @@ from torch import Tensor
 
 from idiolect.adapters.formats.peft import load_peft, save_peft
 from idiolect.adapters.kinds import stack_adapters
-from idiolect.adapters.lora import LoraConfig, TargetModule
+from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.targets.linear import TargetModule
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base

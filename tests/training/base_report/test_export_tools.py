@@ -14,7 +14,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from idiolect.adapters.lora import LoraConfig, TargetModule, target_modules
+from idiolect.adapters.lora import LoraConfig, target_modules
+from idiolect.adapters.targets.linear import TargetModule
 from idiolect.training.base_report.export_tools import ExportTool, check_export_tools
 from support.model_families import SIZES
 

@@ -16,11 +16,11 @@ from typing import Any, TypeVar, cast
 
 from idiolect.adapters.formats.module_patterns import ModulePattern, parse_module_pattern
 from idiolect.adapters.lora import LoraConfig, parse_layer_number
+from idiolect.adapters.targets.patterns import ALL_LINEAR, matches_target
 from idiolect.errors import IntegrityError, MismatchError
 
 T = TypeVar("T")
 
-ALL_LINEAR = "all-linear"
 MAX_RANK = 4_096
 MAX_ALPHA = 1e6
 MAX_LIST_ENTRIES = 10_000
@@ -28,14 +28,15 @@ MAX_LIST_ENTRIES = 10_000
 _MAX_SHOWN = 60
 _MODULE_NAME = re.compile(r"[\w.-]{1,200}", re.ASCII)
 _SUPPORTED_FIELDS = {
-    *("r", "lora_alpha", "lora_dropout", "use_rslora", "bias", "fan_in_fan_out"),
+    *("r", "lora_alpha", "lora_dropout", "use_rslora", "bias"),
     *("target_modules", "exclude_modules", "layers_to_transform", "alora_invocation_tokens"),
     *("peft_type", "task_type", "init_lora_weights"),
 }
-# These settings do not change the output of a trained adapter.
+# These settings do not change the output of a trained adapter. PEFT corrects fan_in_fan_out by the
+# class of each module.
 _IGNORED_FIELDS = {
     *("auto_mapping", "base_model_name_or_path", "ensure_weight_tying", "eva_config"),
-    *("inference_mode", "megatron_core", "peft_version", "qalora_group_size"),
+    *("fan_in_fan_out", "inference_mode", "megatron_core", "peft_version", "qalora_group_size"),
     *("revision", "runtime_config"),
 }
 # Other initializations change the base's weights, so A and B would not be the whole adapter.
@@ -96,7 +97,7 @@ def render_config(
         "auto_mapping": None,
         "base_model_name_or_path": base_name,
         "bias": "none",
-        "fan_in_fan_out": False,
+        "fan_in_fan_out": bool(config.fan_in_fan_out),
         "inference_mode": True,
         "init_lora_weights": True,
         "layers_pattern": None,
@@ -161,7 +162,6 @@ def _refuse_unsupported(fields: Mapping[str, Any], where: object) -> None:
         "peft_type": ("LORA",),
         "task_type": ("CAUSAL_LM", None),
         "bias": ("none", None),
-        "fan_in_fan_out": (False, None),
         "use_rslora": (True, False, None),
         "init_lora_weights": _SUPPORTED_INITS,
     }
@@ -245,4 +245,4 @@ def _limit_entries(entries: Sequence[T], name: str, where: object) -> Sequence[T
 def _matches_module(names: ModuleNames, path: str) -> bool:
     if isinstance(names, ModulePattern):
         return names.matches_path(path)
-    return path in names or any(path.endswith(f".{name}") for name in names)
+    return matches_target(names, path)

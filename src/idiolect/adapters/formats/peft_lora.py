@@ -8,11 +8,10 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from idiolect.adapters.formats.module_patterns import ModulePattern
 from idiolect.adapters.formats.peft_config import (
-    ALL_LINEAR,
     ModuleNames,
     PeftLoraConfig,
     parse_config,
@@ -23,11 +22,13 @@ from idiolect.adapters.formats.peft_format import PeftFormat
 from idiolect.adapters.lora import (
     LoraAdapter,
     LoraConfig,
-    TargetModule,
     num_layers,
     parse_layer_number,
     target_modules,
 )
+from idiolect.adapters.targets.linear import TargetModule, list_linear_modules
+from idiolect.adapters.targets.patterns import ALL_LINEAR
+from idiolect.adapters.targets.selection import name_modules
 from idiolect.errors import IntegrityError, MismatchError
 from idiolect.models.base import Base
 from idiolect.prompts.chat_template import encode_invocation
@@ -109,17 +110,16 @@ def _build_adapter(config: PeftLoraConfig, halves: _LoraMatrices, base: Base) ->
                 f"rank {config.rank}; the two files are from different adapters"
             )
     # Express the config in this project's terms: module names and the number of top layers.
-    names = {path.rpartition(".")[2] for path in named}
+    modules = _complete_layers(named, config, base)
     ours = LoraConfig(
         rank=config.rank,
         alpha=config.alpha,
         dropout=config.dropout,
-        targets=tuple(sorted(names)),
+        targets=tuple(sorted(name_modules(base.model, modules))),
         active=_resolve_active_tokens(config, base),
         top_layers=_count_top_layers(config, base),
-    )
-    # A config of this project targets the same modules in each layer. Modules that PEFT's config
-    # leaves out get zeros, which change nothing.
+    ).resolve_for(base.model)
+    # Modules that PEFT's config leaves out get zeros, which change nothing.
     wide = torch.float64 if base.dtype == torch.float64 else torch.float32
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
     for module in target_modules(base.model, ours):
@@ -166,24 +166,37 @@ def _count_top_layers(config: PeftLoraConfig, base: Base) -> int:
 
 
 def _find_named_modules(config: PeftLoraConfig, base: Base) -> dict[str, TargetModule]:
-    """Return the base's linear modules that the config targets, by path."""
-    # The head may be tied to the embeddings, so compare modules, not paths.
+    """Return the linear modules of the base's text part that the config targets, by path."""
+    # The head may be tied to the embeddings, so compare modules, not paths. PEFT leaves it out of
+    # all linear modules.
     head = base.model.get_output_embeddings()
-    named = {
-        path: TargetModule(path, module.in_features, module.out_features)
-        for path, module in base.model.named_modules()
-        if isinstance(module, nn.Linear) and config.targets_module(path)
-        if not (module is head and config.targets == (ALL_LINEAR,))  # as PEFT does
-    }
-    for path in named:
-        if base.model.get_submodule(path) is head:
+    for path, module in base.model.named_modules():
+        if module is head and config.targets != (ALL_LINEAR,) and config.targets_module(path):
             raise MismatchError(f"adapters on the output head ({path!r}) are not supported")
+    linear = list_linear_modules(base.model)
+    named = {module.path: module for module in linear if config.targets_module(module.path)}
     if not named:
         raise MismatchError(
             f"target_modules {_describe_targets(config.targets)} match no linear module of the "
             f"base {base.name}"
         )
     return named
+
+
+def _complete_layers(
+    named: Mapping[str, TargetModule], config: PeftLoraConfig, base: Base
+) -> list[TargetModule]:
+    """Return the modules that a config targets, and the same modules of the other layers, so that
+    the adapter fits into stores of adapters on all layers. Whole paths mean just themselves."""
+    if not isinstance(config.targets, ModulePattern) and set(named) <= set(config.targets):
+        return list(named.values())
+    kinds = {_mask_layer(path) for path in named}
+    linear = list_linear_modules(base.model)
+    return [module for module in linear if _mask_layer(module.path) in kinds]
+
+
+def _mask_layer(path: str) -> str:
+    return re.sub(r"\.\d+\.", ".*.", path, count=1)
 
 
 def _describe_targets(targets: ModuleNames) -> str:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.hooks import Hook, forward_hooks
-from idiolect.adapters.lora import LoraConfig, TargetModule, target_modules
+from idiolect.adapters.lora import LoraConfig, target_modules
 from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.stacks.base import Dropout, TrainableStack
 from idiolect.adapters.stacks.lora import LoraStack
@@ -28,6 +28,7 @@ from idiolect.adapters.stacks.ops_gated import (
     gated_lora_forward_autograd,
 )
 from idiolect.adapters.stacks.ops_padded import SlotIndex, run_as_one_row
+from idiolect.adapters.targets.linear import TargetModule
 from idiolect.errors import IntegrityError, MismatchError
 from idiolect.models.base import Base
 
@@ -59,6 +60,7 @@ class GateVectors:
         Raises MismatchError for another base, kind or shape, IntegrityError if a gate has a defect.
         """
         # The config first: other settings explain other shapes.
+        config = config and config.resolve_for(base.model)
         if config is not None and not config.is_same_kind(self.config):
             raise MismatchError(
                 f"gates are for adapters with {self.config.description}, expected "
@@ -92,8 +94,8 @@ class GateVectorStack(TrainableStack[GateVectors]):
     """
 
     def __init__(self, base: Base, config: LoraConfig, slots: int) -> None:
-        self.config = config
         self.lora_stack = LoraStack(base, config, slots, dtype=base.dtype)
+        self.config = self.lora_stack.config
         self.target_modules: tuple[TargetModule, ...] = self.lora_stack.target_modules
         # The optimizer sees the gates only.
         super().__init__(

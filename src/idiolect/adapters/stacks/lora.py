@@ -18,7 +18,6 @@ from idiolect.adapters.hooks import Hook, forward_hooks
 from idiolect.adapters.lora import (
     LoraAdapter,
     LoraConfig,
-    TargetModule,
     require_lora,
     target_modules,
 )
@@ -36,6 +35,7 @@ from idiolect.adapters.stacks.ops_padded import (
     lora_forward_autograd,
     run_as_one_row,
 )
+from idiolect.adapters.targets.linear import TargetModule
 from idiolect.models.base import Base
 
 
@@ -50,7 +50,7 @@ class LoraStack(TrainableStack[LoraAdapter]):
     def __init__(
         self, base: Base, config: LoraConfig, slots: int, *, dtype: torch.dtype | None = None
     ) -> None:
-        self.config = config
+        self.config = config = config.resolve_for(base.model)
         self.target_modules: tuple[TargetModule, ...] = target_modules(base.model, config)
         size = sum(config.rank * (s.inputs + s.outputs) for s in self.target_modules)
         super().__init__(base, slots=slots, size=size, dtype=dtype, active=config.active)

@@ -55,6 +55,7 @@ class AdapterStore(PersonStore[AdapterRecord]):
         """
         # Before anything is created.
         config.check_model(base.model)
+        config = config.resolve_for(base.model)
         return _open_or_create(
             folder,
             AdapterStore.make_header(

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraAdapter, TargetModule
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.targets.linear import TargetModule
 from idiolect.config import derive_seed
 from idiolect.errors import UsageError
 from idiolect.pieces.pool.segment import PSEUDONYM, to_storage

@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, TargetModule, target_modules
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, target_modules
 from idiolect.adapters.store.artifact import BaseBoundArtifact
 from idiolect.adapters.store.shard_index import get_records_path, get_tensors_path, read_numbered
+from idiolect.adapters.targets.linear import TargetModule
 from idiolect.errors import IntegrityError, MissingError, UsageError
 from idiolect.models.base import Base
 from idiolect.pieces.pool.adapter_file import (
@@ -107,6 +108,7 @@ class Pool(BaseBoundArtifact):
         UsageError if the base lacks the adapter's target modules or the folder holds other files.
         """
         # Check the base before touching the folder.
+        lora = lora.resolve_for(base.model)
         found = target_modules(base.model, lora)
         with hold_lock(folder, wait=True, what="the pool"):
             if not (folder / Pool.HEADER_FILE).exists():

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import gguf
 
-from idiolect.adapters.lora import TargetModule
+from idiolect.adapters.targets.linear import TargetModule
 from idiolect.models.folder.load_errors import describe_load_error
 from idiolect.models.folder.weights import silence_transformers
 

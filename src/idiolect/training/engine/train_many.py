@@ -120,6 +120,7 @@ class Engine(Generic[V]):
     ) -> None:
         # The settings. A job without examples cannot be trained; the caller leaves it out.
         assert all(job.examples for job in jobs)
+        adapter_config = adapter_config.resolve_for(base.model)
         self.base, self.jobs, self.adapter_config, self.config = base, jobs, adapter_config, config
         self.checkpoint_path, self.listener, self.stage = checkpoint, listener, stage
         self.fingerprint = fingerprint_jobs(base.identity, jobs, adapter_config, config, kind.name)

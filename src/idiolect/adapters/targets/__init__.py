@@ -1,0 +1,1 @@
+"""The modules of a base that get adapters, in models of any family."""
