@@ -18,13 +18,7 @@ from idiolect.prompts.chat_template import encode_invocation
 from idiolect.prompts.render import Example
 from idiolect.training.jobs import TrainingJob
 
-_PLAIN_ATTENTION: dict[str, Any] = {
-    "attention": False,
-    "packed": False,
-    "prefix": False,
-    "layers": False,
-    "tree": False,
-}
+_WHOLE_ROWS: dict[str, Any] = {"packed": False, "prefix": False, "layers": False, "tree": False}
 """Families with an attention of their own, or with layers that keep a state."""
 _SIZES: dict[str, Any] = {
     "hidden_size": 32,
@@ -38,7 +32,7 @@ FAMILIES: dict[str, tuple[dict[str, Any], tuple[str, ...], Ways]] = {
         {**_SIZES, "ffn_dim": 48, "word_embed_proj_dim": 32},
         ("q_proj", "fc1", "fc2"),
         Ways(
-            **_PLAIN_ATTENTION,
+            **_WHOLE_ROWS,
             flat_modules=frozenset(
                 f"model.decoder.layers.{layer}.{name}"
                 for layer in (0, 1)
@@ -65,16 +59,17 @@ FAMILIES: dict[str, tuple[dict[str, Any], tuple[str, ...], Ways]] = {
         },
         ("q_b_proj", "kv_b_proj"),
         Ways(
-            **_PLAIN_ATTENTION,
+            **_WHOLE_ROWS,
+            attention=False,
             flat_modules=frozenset(f"model.layers.{layer}.self_attn.kv_b_proj" for layer in (0, 1)),
         ),
     ),
     "mamba": (
         {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
         ("in_proj",),
-        Ways(**_PLAIN_ATTENTION),
+        Ways(**_WHOLE_ROWS),
     ),
-    "falcon": (_SIZES, ("query_key_value",), Ways(**_PLAIN_ATTENTION, prepacked=False)),
+    "falcon": (_SIZES, ("query_key_value",), Ways(**_WHOLE_ROWS, prepacked=False)),
     "gpt_neo": (
         {
             "hidden_size": 32,
@@ -85,12 +80,12 @@ FAMILIES: dict[str, tuple[dict[str, Any], tuple[str, ...], Ways]] = {
             "window_size": 8,
         },
         ("q_proj", "v_proj"),
-        Ways(**_PLAIN_ATTENTION),
+        Ways(**_WHOLE_ROWS),
     ),
     "lfm2": (
         {**_MIXED, "layer_types": ["conv", "full_attention"]},
         ("q_proj", "v_proj"),
-        Ways(**_PLAIN_ATTENTION),
+        Ways(**_WHOLE_ROWS),
     ),
     "qwen3_5_text": (
         {
@@ -103,13 +98,13 @@ FAMILIES: dict[str, tuple[dict[str, Any], tuple[str, ...], Ways]] = {
             "linear_value_head_dim": 8,
         },
         ("in_proj_qkv", "q_proj"),
-        Ways(**_PLAIN_ATTENTION),
+        Ways(**_WHOLE_ROWS),
     ),
 }
 """By model type: the sizes, LoRA targets, and the ways that are right."""
 
 
-PLAIN = Ways(**_PLAIN_ATTENTION, batched=False, prepacked=False, cached=False, left_padded=False)
+PLAIN = Ways(**_WHOLE_ROWS, batched=False, prepacked=False, cached=False, left_padded=False)
 """No fast way at all."""
 
 
