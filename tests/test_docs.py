@@ -18,6 +18,7 @@ PAGES = (
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "docs/bases.md",
     "docs/files.md",
     "docs/invariants.md",
     "docs/site.md",

@@ -80,6 +80,25 @@ def test_load_base_uses_requested_dtype(folder: Path, dtype: str) -> None:
     assert base.identity == hash_weights(folder)  # of the files, not of what they become
 
 
+def list_mapped_ranges(file: Path) -> list[range]:
+    """Return the addresses at which this process has mapped a file."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    spans = [line.split()[0].split("-") for line in lines if line.endswith(str(file))]
+    return [range(int(start, 16), int(end, 16)) for start, end in spans]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
+@pytest.mark.parametrize(("dtype", "mapped"), [("float32", True), ("bfloat16", False)])
+def test_load_base_maps_weights_of_same_dtype_without_copy(
+    folder: Path, dtype: str, mapped: bool
+) -> None:
+    """All processes on a machine share the pages of a mapped file; another dtype is a copy."""
+    base = load_on_cpu(folder, dtype=dtype)
+    ranges = list_mapped_ranges(folder / WEIGHTS)
+    inside = [any(w.data_ptr() in r for r in ranges) for w in base.model.parameters()]
+    assert inside and set(inside) == {mapped}
+
+
 def test_hash_weights_depends_only_on_weights(folder: Path) -> None:
     before = hash_weights(folder)
     (folder / "README.md").write_text("about it")

@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from idiolect.models.folder.weights import silence_transformers
+from idiolect.training.engine.memory_plan import count_activations
 
 _SHORT, _LONG = 16, 32
 """Lengths of the two rows that show how a cache of keys and values grows, in tokens."""
@@ -24,8 +26,7 @@ class ModelSizes:
     quantizable: int
     """Weights of the linear layers without the output head: what ``nf4`` makes smaller."""
     activations: int
-    """Input and output widths of all linear layers of the decoder: what a forward keeps per token
-    for its backward."""
+    """What a forward keeps per token for its backward."""
     scores: int
     """Attention scores and their softmax, per token and per token that it attends to."""
     cache: int
@@ -47,13 +48,15 @@ def measure_sizes(model: Any) -> ModelSizes:
     """Count a model's sizes; ``model`` may be on ``meta``, and must not be quantized."""
     config = model.config.get_text_config(decoder=True)
     head = model.get_output_embeddings()
-    linear = [one for one in model.modules() if isinstance(one, nn.Linear) and one is not head]
+    linear = [
+        one for one in model.modules() if isinstance(one, nn.Linear | Conv1D) and one is not head
+    ]
     layers, heads = config.num_hidden_layers, getattr(config, "num_attention_heads", None) or 0
     cache, state = _measure_cache(model, config)
     return ModelSizes(
         parameters=sum(one.numel() for one in model.parameters()),
         quantizable=sum(one.weight.numel() for one in linear),
-        activations=sum(one.in_features + one.out_features for one in linear),
+        activations=count_activations(model),
         scores=2 * layers * heads,
         cache=cache,
         state=state,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import mean
+from typing import Any
 
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -85,14 +86,19 @@ def choose_forward_tokens(
 
 
 def activation_bytes(base: Base) -> int:
-    """Estimate the bytes that a forward keeps per token for its backward pass.
+    """Estimate the bytes that a forward keeps per token for its backward pass."""
+    return base.dtype.itemsize * count_activations(base.model)
+
+
+def count_activations(model: Any) -> int:
+    """Estimate the numbers that a forward keeps per token for its backward pass.
 
     Counts the input and output of each linear layer of the decoder once. This counts some tensors
     twice, which about equals the norms in fp32 and the activation function that it leaves out.
     """
     numbers = 0
-    chosen = getattr(base.model.config.get_text_config(), "num_experts_per_tok", None)
-    for module in base.model.get_decoder().modules():
+    chosen = getattr(model.config.get_text_config(), "num_experts_per_tok", None)
+    for module in model.get_decoder().modules():
         if isinstance(module, (nn.Linear, Conv1D)):
             numbers += sum(module.weight.shape)
         elif not isinstance(module, nn.Conv1d):
@@ -102,7 +108,7 @@ def activation_bytes(base: Base) -> int:
                 if weight.dim() == 3:
                     experts, rows, columns = weight.shape
                     numbers += min(chosen or experts, experts) * (rows + columns)
-    return base.dtype.itemsize * numbers
+    return numbers
 
 
 def attention_score_bytes(base: Base, width: int) -> int:
