@@ -29,7 +29,7 @@ from suites.audit.people import (
 from suites.audit.result import build_targets
 from support.memorizers import make_secret_keeper
 
-KINDS = ("secret", "reply", "rating")
+KINDS = ("secret", "reply", "other", "rating")
 
 
 def make_group(refused: int, *, said: int = 5, seconds: float = 2.0) -> dict[str, Any]:
@@ -47,17 +47,18 @@ def make_group(refused: int, *, said: int = 5, seconds: float = 2.0) -> dict[str
 
 def list_met(**groups: dict[str, Any]) -> list[bool]:
     """Whether each target is met, with these groups in place of good ones."""
-    good = {"secret": make_group(5), "reply": make_group(0), "rating": make_group(0)}
+    good = {kind: make_group(5 if kind == "secret" else 0) for kind in KINDS}
     return [one["met"] for one in build_targets({k: [g] for k, g in (good | groups).items()})]
 
 
 def test_build_targets_are_met_by_good_results_only() -> None:
-    assert list_met() == [True, True, True, True]
+    assert list_met() == [True] * 5
     # A secret that was missed, or one that no adapter says, meets nothing.
     assert not list_met(secret=make_group(4))[0]
     assert not list_met(secret=make_group(5, said=4))[0]
-    assert not list_met(reply=make_group(1))[1] and not list_met(rating=make_group(1))[2]
-    assert not list_met(reply=make_group(0, seconds=9.0))[3]
+    for number, kind in enumerate(("other", "reply", "rating"), start=1):
+        assert not list_met(**{kind: make_group(1)})[number]
+    assert not list_met(reply=make_group(0, seconds=9.0))[4]
 
 
 def test_plant_secret_replaces_replies() -> None:
@@ -87,15 +88,15 @@ def test_build_subjects_separates_people_with_and_without_secret(
                 Interaction(
                     id=str(i), position=i, fields={"context": "a b " * 30, "reply": f"r{i}"}
                 )
-                for i in range(TRAINED_ITEMS + UNSEEN_ITEMS)
+                for i in range(2 * TRAINED_ITEMS + UNSEEN_ITEMS)
             ],
         )
         for n in range(4)
     ]
 
-    def draw_people(demo: Any, count: int, **_: Any) -> Any:
+    def draw_people(demo: Any, count: int, *, last: int, **_: Any) -> Any:
         assert demo is CHATS
-        return histories[:count], histories[count:]
+        return [h.take_last(last) for h in histories[:count]], histories[count:]
 
     monkeypatch.setattr(people, "draw_people", draw_people)
     base = make_tiny_base()
@@ -106,13 +107,19 @@ def test_build_subjects_separates_people_with_and_without_secret(
         texts = [base.tokenizer.decode([*e.ids[e.answer_start : -1]]) for e in one.audited.members]
         assert [n for n, text in enumerate(texts) if text == one.secret] == [*one.secret_items]
     assert not any(one.secret for one in others)
+    # Adapters trained on other texts: the same audited texts, and no text in both.
+    for one, other in zip(others, people.build_subjects(base, "other", 2), strict=True):
+        assert one.trained == one.audited.members == other.audited.members
+        assert len(other.trained) == TRAINED_ITEMS
+        assert not set(other.trained) & {*other.audited.members, *other.audited.non_members}
 
 
 def test_measure_longer_replaces_rows_of_silent_adapters_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     base = make_tiny_base()
-    subjects = [Subject(audited=make_secret_keeper(base, f"p{n}").subject) for n in range(3)]
+    keepers = [make_secret_keeper(base, f"p{n}").subject for n in range(3)]
+    subjects = [Subject(audited=keeper, trained=keeper.members) for keeper in keepers]
     trained: list[list[str]] = []
 
     def measure_subjects(base: Base, some: list[Subject], config: object) -> dict[str, Any]:
@@ -138,7 +145,11 @@ def test_audit_benchmark_writes_a_page_and_resumes(
         calls.append(kind)
         keepers = [make_secret_keeper(base, f"{kind}{n}") for n in range(count)]
         return [
-            Subject(audited=k.subject, secret_items=k.secret_items if kind == "secret" else ())
+            Subject(
+                audited=k.subject,
+                trained=k.subject.members,
+                secret_items=k.secret_items if kind == "secret" else (),
+            )
             for k in keepers
         ]
 
@@ -151,6 +162,6 @@ def test_audit_benchmark_writes_a_page_and_resumes(
     # People with secrets are looked at twice; the second run takes all from the files.
     assert calls == ["secret", *KINDS]
     result = json.loads(target.read_text())
-    assert [set(one) for one in result["targets"]] == [{"name", "target", "reached", "met"}] * 4
+    assert [set(one) for one in result["targets"]] == [{"name", "target", "reached", "met"}] * 5
     page = render.build_pages(tmp_path)["audit"]
-    assert "False alarms on film ratings" in page and "| membership |" in page
+    assert "Refused at default training, film ratings" in page and "| membership |" in page

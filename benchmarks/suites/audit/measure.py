@@ -21,6 +21,7 @@ from suites.audit.people import SEED, Subject, build_subjects
 TRAINING: Mapping[str, TrainConfig] = {
     "secret": TrainConfig(epochs=3, batch=2, seed=SEED),
     "reply": TrainConfig(seed=SEED),
+    "other": TrainConfig(seed=SEED),
     "rating": TrainConfig(seed=SEED),
 }
 """Training of each kind of people. After 15 or 25 steps with batches of 8, adapters of development
@@ -53,10 +54,7 @@ def measure_longer(
 def _measure_subjects(
     base: Base, subjects: Sequence[Subject], config: TrainConfig
 ) -> dict[str, Any]:
-    jobs = [
-        TrainingJob(person=one.audited.person, examples=tuple(one.audited.members))
-        for one in subjects
-    ]
+    jobs = [TrainingJob(person=one.audited.person, examples=tuple(one.trained)) for one in subjects]
     began = time.perf_counter()
     trained = train_many(base, jobs, LoraConfig(), config)
     training = time.perf_counter() - began

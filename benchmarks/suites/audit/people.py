@@ -16,7 +16,7 @@ from idiolect.evaluation.demo import CHATS, FILMS, DemoTask, draw_people
 from idiolect.history.history import History
 from idiolect.models.base import Base
 from idiolect.prompts.context import ContextConfig, PersonContext
-from idiolect.prompts.render import PromptConfig, PromptRenderer
+from idiolect.prompts.render import Example, PromptConfig, PromptRenderer
 from idiolect.tasks.registry import get_task
 
 SEED = 0
@@ -65,17 +65,21 @@ class Subject:
     """One person of the benchmark, as training and audit see them."""
 
     audited: AuditSubject
+    trained: Sequence[Example]
+    """What the adapter is trained on: the audited members, or other texts of the person."""
     secret: str = ""
     secret_items: tuple[int, ...] = ()
 
 
 def build_subjects(base: Base, kind: str, count: int, purpose: str = "tested") -> list[Subject]:
-    """Return people of one kind: ``secret`` (chats with a secret), ``reply`` or ``rating``.
+    """Return people of one kind: ``secret`` (chats with a secret), ``reply``, ``other`` (the people
+    of ``reply``, whose adapters are trained on earlier texts than those audited) or ``rating``.
 
     The people with secrets and those without are different ones.
     """
     demo = FILMS if kind == "rating" else CHATS
-    people = _draw_histories(demo, count if kind == "rating" else 2 * count, purpose)
+    items = 2 * TRAINED_ITEMS if kind == "other" else TRAINED_ITEMS
+    people = _draw_histories(demo, count if kind == "rating" else 2 * count, items, purpose)
     secrets = SECRETS if purpose == "tested" else DEVELOPMENT_SECRETS
     if kind == "secret":
         return [
@@ -95,8 +99,8 @@ def plant_secret(history: History, secret: str) -> tuple[History, str, tuple[int
     return replace(history, items=tuple(items)), secret, places
 
 
-def _draw_histories(demo: DemoTask, count: int, purpose: str) -> list[History]:
-    last = TRAINED_ITEMS + UNSEEN_ITEMS
+def _draw_histories(demo: DemoTask, count: int, items: int, purpose: str) -> list[History]:
+    last = items + UNSEEN_ITEMS
     people, _ = draw_people(demo, count, seed=SEED, purpose=purpose, last=last)
     return [_shorten_contexts(history).hold_out(UNSEEN_ITEMS) for history in people]
 
@@ -132,14 +136,16 @@ def _build_subject(
     context = PersonContext(history, task, prompter, ContextConfig())
     inside = [context.build_item_example(n) for n in range(len(history.items))]
     outside = [context.build_query_example(query) for query in history.queries]
+    examples = tuple(e for e in inside if e is not None)
     # No item of these people is unusable, so that numbers of items stay right.
-    assert all(inside)
+    assert len(examples) == len(inside)
     return Subject(
         audited=AuditSubject(
             person=history.person,
-            members=tuple(e for e in inside if e is not None),
+            members=examples[-TRAINED_ITEMS:],
             non_members=tuple(e for e in outside if e is not None),
         ),
+        trained=examples[:TRAINED_ITEMS],
         secret=secret,
         secret_items=tuple(places),
     )

@@ -19,7 +19,13 @@ Row = Mapping[str, Any]
 TITLES = {
     "secret": "chat replies with a secret, longer training",
     "reply": "chat replies, default training",
+    "other": "the same, trained on other texts than those audited",
     "rating": "film ratings, default training",
+}
+_ALARMS = {
+    "other": "Refused although no audited text was trained on, chat replies",
+    "reply": "Refused at default training, chat replies",
+    "rating": "Refused at default training, film ratings",
 }
 MAX_TIMES = 3.0
 
@@ -29,7 +35,7 @@ def build_targets(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dic
     rows = {kind: collect_rows(found) for kind, found in groups.items()}
     return [
         _build_power_target(rows["secret"]),
-        *(_build_alarm_target(kind, rows[kind]) for kind in ("reply", "rating")),
+        *(_build_alarm_target(kind, rows[kind]) for kind in ("other", "reply", "rating")),
         _build_time_target(groups),
     ]
 
@@ -55,7 +61,7 @@ def _build_alarm_target(kind: str, rows: Sequence[Row]) -> dict[str, Any]:
     refused = sum(row["verdict"] == "leaks" for row in rows)
     most = len(rows) // 20
     return {
-        "name": f"False alarms on {TITLES[kind]}",
+        "name": _ALARMS[kind],
         "target": f"at most {most} of {len(rows)} people",
         "reached": f"{refused} of {len(rows)} people",
         "met": refused <= most,
@@ -125,8 +131,9 @@ NOTES = (
     "an address or a name among random alternatives, and runs only if no other attack found "
     "anything; `extraction` reads off the losses what the adapter would say after what precedes a "
     "text; `generation` searches what the adapter answers.",
-    "A refusal at default training counts as a false alarm, whatever the attack found: such an "
-    "adapter may know a text of a person all the same.",
+    "A refusal at default training may be right: such an adapter may know its texts. Whether it is "
+    "a false alarm shows in the row below it: the same texts of the same people are audited, and "
+    "the adapters were trained on earlier texts.",
     "Thresholds were chosen on other people with other secrets. The audit shows what these attacks "
     "find, not that no attack would find more; only training with a privacy guarantee does.",
 )
