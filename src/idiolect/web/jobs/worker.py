@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Sequence
 from importlib import import_module
 
+from idiolect.web.jobs.clock_watch import ClockWatch
 from idiolect.web.jobs.process import JobProcess, serve_jobs, watch_stdin
 
 _POLL_INTERVAL = 1.0
@@ -63,12 +64,12 @@ def run_forever(worker: str) -> None:
 
     process = JobProcess([sys.executable, "-m", "idiolect.web.jobs.worker", worker])
     last_clean_up = -_CLEAN_UP_INTERVAL
-    last_job = time.monotonic()
+    last_job, watch = time.monotonic(), ClockWatch()
     while True:
         close_old_connections()
         try:
             if time.monotonic() - last_clean_up > _CLEAN_UP_INTERVAL:
-                clean_up()
+                clean_up_if_settled(watch)
                 last_clean_up = time.monotonic()
             if run_next_job(worker, process):
                 last_job = time.monotonic()
@@ -109,6 +110,12 @@ def run_next_job(worker: str, process: JobProcess, *, poll: float = _POLL_INTERV
     personal_data.remove_orphans()
     _log.info("job %s (%s) ended: %s", job.pk, job.kind, outcome)
     return True
+
+
+def clean_up_if_settled(watch: ClockWatch) -> None:
+    """Clean up, unless the clock was set within the last day."""
+    if watch.is_settled():
+        clean_up()
 
 
 def clean_up() -> None:
