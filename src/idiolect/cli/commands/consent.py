@@ -65,8 +65,10 @@ def consent_command(
     The ledger of a store records consents, what was shared, and what private training has spent.
     If it was cut off, changed, or made by an early version, commands refuse it. --repair keeps all
     lines that can be read, so that people can still withdraw, and revokes all consents, because a
-    missing line may have revoked them. Ask the people again. If you have a copy of the store's
-    folder `ledger`, restore that instead.
+    missing line may have revoked them. Ask the people again. A missing line may also have recorded
+    a private training: after --repair, privacy budgets are lower bounds that count only the lines
+    that are left, so the totals that `personalize --private` shows can be too low. If you have a
+    copy of the store's folder `ledger`, restore that instead.
 
     \b
     $ idiolect consent raters --person ann --person ben --scope mean --until 2030-12-31
@@ -87,6 +89,11 @@ def consent_command(
     with redirect_stdout_to_stderr():
         if repair:
             found = api.repair_ledger(store)
+            click.echo(
+                "privacy budgets now count only the lines that are left: the totals that "
+                "`personalize --private` shows can be too low",
+                err=True,
+            )
         elif scope is None:
             found = api.consents(store)
         else:
