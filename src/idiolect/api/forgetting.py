@@ -102,8 +102,8 @@ def forget_people(
     Raises:
         UsageError: If a request is not for a whole person, or two are for the same one.
         MissingError: If nothing is found of a person who was not forgotten before; nothing is
-            changed then. Without the suppression list (``suppress=False``), a person of whom
-            nothing is found is passed over, and only if that holds for all is it an error.
+            changed then. Without the suppression list (``suppress=False``), a person who is
+            not found is passed over, and only if that holds for all is it an error.
 
     Example:
         >>> forget_people([request_for_ann, request_for_ben])
