@@ -655,7 +655,7 @@ def test_forgotten_person_does_not_return_with_an_import(place: ErasureWorld) ->
     assert ("suppression list", "suppressed.json", "") in list_effects(done, "added")
     again = api.ImportRequest(source=source, out=place.folder / "again", task="reply")
     report = api.import_data(again)
-    assert "1 people and 0 records" in report.notes[-1]
+    assert "(people: 1, records: 0)" in report.notes[-1]
     after = {h.person: h for h in read_dataset(place.folder / "again")}
     # What the import writes is what `forget` left, and nothing else is missing.
     assert after == {h.person: h for h in read_dataset(place.data)}
@@ -681,7 +681,7 @@ def test_forgotten_records_do_not_return_with_an_import(place: ErasureWorld) -> 
     away = place.folder.parent / "away" / "data"
     suppress = [place.folder / "suppressed.json"]
     request = api.ImportRequest(source=source, out=away, task="reply", suppress=suppress)
-    assert "0 people and 1 records" in api.import_data(request).notes[-1]
+    assert "(people: 0, records: 1)" in api.import_data(request).notes[-1]
     assert {h.person: h for h in read_dataset(away)} == {
         h.person: h for h in read_dataset(place.data)
     }

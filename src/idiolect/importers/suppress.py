@@ -27,8 +27,8 @@ def leave_out_forgotten(
     if not left.people and not left.records:
         return imported
     note = (
-        f"left out, because they were forgotten: {len(left.people):,} people and "
-        f"{left.records:,} records ({', '.join(str(known.path) for known in lists)})"
+        f"left out, because they were forgotten (people: {len(left.people):,}, records: "
+        f"{left.records:,}): {', '.join(str(known.path) for known in lists)}"
     )
     kept = {history.person for history in left.histories}
     return replace(

@@ -50,7 +50,8 @@ def test_mean_refuses_fewer_than_five_people(
     world: PrivateWorld, tmp_path: Path, people: tuple[str, ...]
 ) -> None:
     before = Ledger(world.store / "ledger").read_entries()
-    with pytest.raises(UsageError, match="at least 5 people"):
+    given = len({*people})
+    with pytest.raises(UsageError, match=rf"people for a mean: {given}; name at least 5 people"):
         world.make_mean(tmp_path / "out", people=people)
     assert not (tmp_path / "out").exists()
     assert Ledger(world.store / "ledger").read_entries() == before

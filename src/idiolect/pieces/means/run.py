@@ -74,8 +74,8 @@ def make_mean(request: MeanRequest, *, listener: Listener = null_listener) -> Me
     adapters = [require_lora(require_adapter(store, person)) for person in names]
     if len(names) < MIN_PEOPLE:
         raise UsageError(
-            f"a mean of {len(names)} people: name at least {MIN_PEOPLE} people, because a mean of "
-            "few is almost each one's own adapter"
+            f"people for a mean: {len(names)}; name at least {MIN_PEOPLE} people, because a mean "
+            "of few is almost each one's own adapter"
         )
     if request.data is None and reason is None:
         raise UsageError(

@@ -105,7 +105,7 @@ class Personalizer:
         self.store.compact()
         if tally.unusable_items:
             self.listener(
-                Message(text=f"{tally.unusable_items} items left out: no answer, or too long")
+                Message(text=f"items left out (no answer, or too long): {tally.unusable_items:,}")
             )
         return tally.build_summary()
 
