@@ -26,7 +26,8 @@ def train_with_peft(start: LoraAdapter, job: TrainingJob, config: TrainConfig) -
     """Train with PEFT as usual: a wrapped model, labels of -100, an optimizer, a scheduler, a
     loop."""
     base = make_exact_base()
-    options = {"r": LORA.rank, "lora_alpha": int(LORA.alpha), "target_modules": list(LORA.targets)}
+    targets = list(start.config.targets)
+    options = {"r": LORA.rank, "lora_alpha": int(LORA.alpha), "target_modules": targets}
     model: Any = peft.get_peft_model(base.model, peft.LoraConfig(**options))  # type: ignore[arg-type]
     weights: dict[str, tuple[Tensor, Tensor]] = {}
     for path, pair in start.pairs.items():

@@ -198,7 +198,10 @@ def test_train_on_sets_uses_active_tokens_and_layers_of_adapter(theirs: LoraConf
     unlearned = concat_scaled(personal, delta, -1.0).check_matches_base(base)
     for config in (delta.config, unlearned.config):
         assert (config.active, config.top_layers) == (theirs.active, theirs.top_layers)
-    assert set(unlearned.config.targets) == {*theirs.targets, *LORA.targets}
+    assert set(unlearned.config.targets) == {
+        *theirs.resolve_for(base.model).targets,
+        *LORA.resolve_for(base.model).targets,
+    }
 
 
 def test_model_losses_include_personal_adapter() -> None:

@@ -74,6 +74,7 @@ class TrainerPeer:
         style: PeerStyle,
     ) -> None:
         self.base, self.train_config, self.style = base, train, style
+        lora = lora.resolve_for(base.model)
         self.initial_pairs = {
             p: init_lora(base, lora, seed=train.seed, person=p).pairs for p in people
         }

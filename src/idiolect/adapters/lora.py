@@ -47,8 +47,9 @@ class LoraConfig:
     dropout: float = 0.0
     targets: tuple[str, ...] = (AUTO,)
     """The adapted modules: ``auto`` (the projections of attention that PEFT adapts by default,
-    query and value in most families), ``all-linear`` (all linear modules but the output head), a
-    regular expression that matches whole paths, or names. ``resolve_for`` turns them into names."""
+    query and value in most families), ``auto-wide`` (these, and the output projections of attention
+    and MLP), ``all-linear`` (all linear modules but the output head), a regular expression that
+    matches whole paths, or names. ``resolve_for`` turns them into names."""
     active: Literal["all", "answer"] = "all"
     """On which tokens adapters act: on all, or only from the start of the answer's turn on
     (activated LoRA, PEFT's ``alora_invocation_tokens``). With ``answer``, the prompt's activations

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.targets.patterns import AUTO_WIDE
 from idiolect.errors import TrainingError, UsageError
 from idiolect.inference.greedy import MODEL_ID, make_generator
 from idiolect.models.base import Base
@@ -30,9 +31,7 @@ class RelearnConfig:
     rate: float = 3e-4
     batch: int = 4
     lora: LoraConfig = field(
-        default_factory=lambda: LoraConfig(
-            rank=8, alpha=16.0, targets=("q_proj", "v_proj", "o_proj", "down_proj")
-        )
+        default_factory=lambda: LoraConfig(rank=8, alpha=16.0, targets=(AUTO_WIDE,))
     )
     seed: int = 0
 

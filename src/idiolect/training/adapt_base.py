@@ -18,6 +18,7 @@ from idiolect.adapters.formats.exchange import TASK_ADAPTER_FOLDER
 from idiolect.adapters.formats.peft import save_peft
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, merge_weight, require_lora
 from idiolect.adapters.targets.linear import is_transposed
+from idiolect.adapters.targets.patterns import AUTO_WIDE
 from idiolect.config import derive_seed, to_plain
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Message, null_listener
@@ -47,9 +48,7 @@ class AdaptConfig:
     """Settings of task adaptation."""
 
     lora: LoraConfig = field(
-        default_factory=lambda: LoraConfig(
-            rank=16, alpha=32.0, targets=("q_proj", "v_proj", "o_proj", "down_proj")
-        )
+        default_factory=lambda: LoraConfig(rank=16, alpha=32.0, targets=(AUTO_WIDE,))
     )
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(rate=1e-3, epochs=1, batch=32, clip=1.0)

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.targets.patterns import AUTO_WIDE
 from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Listener, Metrics, Progress, null_listener
 from idiolect.models.base import Base
@@ -35,9 +36,7 @@ class DeltaConfig:
     """A LoRA, or all weights (base models only, in float32, with a learning rate about a
     hundredth)."""
     lora: LoraConfig = field(
-        default_factory=lambda: LoraConfig(
-            rank=8, alpha=16.0, targets=("q_proj", "v_proj", "o_proj", "down_proj")
-        )
+        default_factory=lambda: LoraConfig(rank=8, alpha=16.0, targets=(AUTO_WIDE,))
     )
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(

@@ -49,6 +49,23 @@ def test_resolve_for_finds_attention_of_family(family: str, names: tuple[str, ..
     assert found.fan_in_fan_out is (True if family == "gpt2" else None)
 
 
+@pytest.mark.parametrize(
+    ("family", "names"),
+    [
+        ("llama", ("q_proj", "v_proj", "o_proj", "down_proj")),
+        ("opt", ("v_proj", "q_proj", "out_proj", "fc2")),
+        ("gpt2", ("c_attn", "c_proj")),
+        ("falcon", ("query_key_value", "dense", "dense_4h_to_h")),
+        ("mamba", ("in_proj",)),
+    ],
+)
+def test_resolve_for_finds_outputs_of_attention_and_mlp(
+    family: str, names: tuple[str, ...]
+) -> None:
+    found = LoraConfig(targets=("auto-wide",)).resolve_for(make_base(family).model)
+    assert found.targets == names
+
+
 def test_known_targets_are_those_of_peft() -> None:
     model = make_tiny_base().model
     default = get_default_targets(model)

@@ -1,4 +1,5 @@
-"""The forms of ``lora.targets``: ``auto``, ``all-linear``, a regular expression, or names.
+"""The forms of ``lora.targets``: ``auto``, ``auto-wide``, ``all-linear``, a regular expression, or
+names.
 
 A name is the end of a module's path, such as ``q_proj`` or ``self_attn.q_proj``, or the whole path.
 A regular expression must match the whole path, as in PEFT.
@@ -12,6 +13,7 @@ from collections.abc import Collection
 from idiolect.errors import UsageError
 
 AUTO = "auto"
+AUTO_WIDE = "auto-wide"
 ALL_LINEAR = "all-linear"
 _NAME = re.compile(r"[\w.-]*")
 _MAX_PATTERN_CHARACTERS = 1_000
@@ -45,7 +47,9 @@ def _is_valid_pattern(text: str) -> bool:
 
 def has_names_only(targets: tuple[str, ...]) -> bool:
     """Whether targets are names or paths of modules, as everything stored has them."""
-    return not any(target in (AUTO, ALL_LINEAR) or is_pattern(target) for target in targets)
+    return not any(
+        target in (AUTO, AUTO_WIDE, ALL_LINEAR) or is_pattern(target) for target in targets
+    )
 
 
 def matches_target(targets: str | Collection[str], path: str) -> bool:

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from idiolect.adapters.targets.attention import find_default_modules
+from idiolect.adapters.targets.attention import find_default_modules, find_wide_modules
 from idiolect.adapters.targets.linear import TargetModule, list_linear_modules
 from idiolect.adapters.targets.patterns import (
     ALL_LINEAR,
     AUTO,
+    AUTO_WIDE,
     has_names_only,
     matches_target,
 )
@@ -26,24 +27,23 @@ _MAX_LISTED = 20
 def select_modules(model: Any, targets: tuple[str, ...]) -> tuple[TargetModule, ...]:
     """Return the linear modules that the targets mean, in the model's order.
 
-    ``auto`` and ``all-linear`` leave out what PEFT refuses. Raises UsageError if a target means no
-    linear module, or the output head.
+    ``auto``, ``auto-wide`` and ``all-linear`` leave out what PEFT refuses. Raises
+    UsageError if a target means no linear module, or the output head.
     """
     linear = list_linear_modules(model)
     if has_names_only(targets):
         return _select_named(model, targets, linear)
     wanted = targets[0]
-    if wanted in (AUTO, ALL_LINEAR):
-        found = find_default_modules(model, linear) if wanted == AUTO else linear
+    by_place = {AUTO: find_default_modules, AUTO_WIDE: find_wide_modules}
+    if wanted in (*by_place, ALL_LINEAR):
+        found = by_place[wanted](model, linear) if wanted in by_place else linear
         refused = find_refused_modules(model, found)
         found = tuple(module for module in found if module.path not in refused)
     else:
         found = tuple(module for module in linear if matches_target(wanted, module.path))
     if not found:
-        why = {AUTO: "found no attention", ALL_LINEAR: "found no linear module"}
         raise UsageError(
-            f"lora.targets: {why.get(wanted, 'no linear module has a path that matches')} "
-            f"{'' if wanted in why else repr(wanted) + ' '}in the base model; "
+            f"lora.targets: {wanted!r} means no linear module of the base model; "
             f"{_describe_linear(linear)}"
         )
     return found
