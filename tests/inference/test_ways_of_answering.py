@@ -17,6 +17,7 @@ from idiolect.inference.generator import Generator
 from idiolect.inference.nll import compute_target_nll
 from idiolect.inference.scoring import compute_item_losses
 from idiolect.models.base import Base
+from idiolect.models.structure import find_decoder
 from idiolect.models.tiny import make_tiny_base
 from idiolect.models.ways import Ways
 from idiolect.prompts.batch import collate
@@ -78,7 +79,7 @@ def generate_alone(base: Base, adapter: LoraAdapter | None, prompt: Sequence[int
 def record_forwards(base: Base) -> Iterator[list[tuple[int, ...]]]:
     """Yield a list that gets the shape [B, T] of the ids of each forward of the decoder inside."""
     seen: list[tuple[int, ...]] = []
-    handle = base.model.get_decoder().register_forward_pre_hook(
+    handle = find_decoder(base.model).register_forward_pre_hook(
         lambda module, args, kwargs: seen.append(tuple(kwargs["input_ids"].shape)),
         with_kwargs=True,
     )

@@ -22,6 +22,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from idiolect.errors import UsageError
 from idiolect.models import compiled_ops
 from idiolect.models.compiled_ops import ROPE_FUNCTION, compile_elementwise
+from idiolect.models.structure import find_decoder
 from idiolect.models.tiny import make_tiny_base
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.train_many import train_many
@@ -62,7 +63,7 @@ def make_model(config: Any) -> Any:
 def run_forward_and_backward(model: Any) -> tuple[Tensor, Tensor]:
     """Return the hidden states, and the gradient of the input embeddings."""
     ids = torch.arange(12).view(2, 6)
-    decoder = model.get_decoder()
+    decoder = find_decoder(model)
     entered = model.get_input_embeddings()(ids).detach().requires_grad_()
     hidden = decoder(inputs_embeds=entered, use_cache=False).last_hidden_state
     (hidden * torch.arange(hidden.numel()).view(hidden.shape).cos()).sum().backward()
@@ -83,7 +84,7 @@ def test_compile_elementwise_keeps_numbers_and_unknown_parts(config: Any, parts:
 
 def test_compile_elementwise_restores_model_after_error() -> None:
     base = make_tiny_base()
-    family = sys.modules[type(base.model.get_decoder()).__module__]
+    family = sys.modules[type(find_decoder(base.model)).__module__]
     theirs = getattr(family, ROPE_FUNCTION)
 
     def fail() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
+from idiolect.models.structure import find_decoder
 from idiolect.models.tiny import make_tiny_base
 from idiolect.models.ways import Ways
 from idiolect.prompts.render import Example, PromptRenderer
@@ -127,7 +128,7 @@ def test_project_out_retain_changes_only_linear_weights_of_full_delta() -> None:
     assert isinstance(plain, WeightDelta) and isinstance(kept, WeightDelta)
     linear = {
         f"{path}.weight"
-        for path, module in base.model.get_decoder().named_modules(prefix="model")
+        for path, module in find_decoder(base.model).named_modules(prefix="model")
         if isinstance(module, nn.Linear)
     }
     assert linear and linear < set(plain.tensors)

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from idiolect.models.base import Base
+from idiolect.models.structure import get_text_config
 
 MOST_TOKENS = 2048
 
@@ -51,7 +52,7 @@ def iter_matmul_peaks(
     Products are [T, D] x [D, O] in the base's dtype. Each rate is the best of the repetitions that
     fit into ``seconds``, at least three.
     """
-    config = base.model.config
+    config = get_text_config(base.model)
     # The shapes of the model with a full batch of tokens; the head sees target tokens only.
     width, inner = config.hidden_size, config.intermediate_size
     rows = MOST_TOKENS

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
+from idiolect.models.structure import get_text_config
 from idiolect.training.schedule import TrainConfig
 from suites.throughput.bases import SHAPES, load_shape_or_base
 from suites.throughput.contenders import PEER_A, Contender, list_contenders
@@ -54,7 +55,7 @@ def build_plan(options: argparse.Namespace) -> Plan:
                 people=options.people or SHAPE_PEOPLE,
                 items=options.items or SHAPE_ITEMS,
                 tokens=SHAPE_TOKENS,
-                words=base.model.config.vocab_size,
+                words=get_text_config(base.model).vocab_size,
             ),
         )
         methods = tuple(m for m in list_contenders(None) if m.name != PEER_A and m.runs_on(name))

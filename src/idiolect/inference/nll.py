@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from idiolect.models.logits import compute_logits
+from idiolect.models.structure import find_decoder
 from idiolect.prompts.batch import Batch
 
 LOGIT_CHUNK_TOKENS = 128
@@ -27,7 +28,7 @@ def compute_target_logits(model: Any, batch: Batch) -> Tensor:
 
     The forward leaves out the last column, which predicts nothing.
     """
-    hidden = model.get_decoder()(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
+    hidden = find_decoder(model)(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
     return compute_logits(model, hidden[batch.row, batch.position])
 
 

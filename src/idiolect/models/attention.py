@@ -10,8 +10,10 @@ Shapes: ``B`` rows, ``H`` query heads in ``K`` groups that share keys and values
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from idiolect.errors import MismatchError
 from idiolect.models.model_thread import claim_model
+from idiolect.models.structure import find_decoder
 
 NAME = "idiolect"
 """The value of ``attn_implementation`` that selects it."""
@@ -84,19 +87,38 @@ def reject_unknown_tensors(others: Mapping[str, object]) -> None:
             raise MismatchError(f"attention with {name!r} is not supported")
 
 
+_operands: ContextVar[Mapping[str, Any]] = ContextVar("operands", default=MappingProxyType({}))
+"""What the attention function needs besides queries, keys and values. It does not travel as keyword
+arguments through the model: some families drop them, others do not accept them."""
+
+
+def register_attention(name: str, attend: Callable[..., tuple[Tensor, None]]) -> None:
+    """Let models select an attention function by name; it also gets the operands of
+    ``use_attention`` as keyword arguments."""
+
+    def attend_with_operands(*parts: Any, **options: Any) -> tuple[Tensor, None]:
+        return attend(*parts, **options, **_operands.get())
+
+    AttentionInterface.register(name, attend_with_operands)
+
+
 @contextmanager
-def use_attention(model: Any, name: str = NAME) -> Iterator[None]:
-    """Inside the context, the model uses the attention function of this name. Raises BusyError if
-    another thread uses the model."""
+def use_attention(model: Any, name: str = NAME, **operands: object) -> Iterator[None]:
+    """Inside the context, the model uses the attention function of this name, and the function gets
+    the operands (``front``, ``spans`` or ``tree``). Raises BusyError if another thread uses
+    the model."""
     with claim_model(model):
         # transformers looks the function up by name in each forward.
-        usual = model.config._attn_implementation
-        model.config._attn_implementation = name
+        config = find_decoder(model).config
+        usual = config._attn_implementation
+        config._attn_implementation = name
+        given = _operands.set(operands)
         try:
             yield
         finally:
-            model.config._attn_implementation = usual
+            _operands.reset(given)
+            config._attn_implementation = usual
 
 
-AttentionInterface.register(NAME, attend_grouped)
+register_attention(NAME, attend_grouped)
 AttentionMaskInterface.register(NAME, eager_mask)

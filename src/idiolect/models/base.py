@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from idiolect.models.structure import get_text_config
 from idiolect.models.ways import Ways
 
 
@@ -49,12 +50,12 @@ class Base:
     def pad_token_id(self) -> int:
         """The token that pads rows. Any token would do, because no real token attends to
         padding."""
-        return int(self.model.config.vocab_size) - 1
+        return int(get_text_config(self.model).vocab_size) - 1
 
     @property
     def max_tokens(self) -> int:
         """The longest sequence that the model supports, in tokens."""
-        return int(getattr(self.model.config, "max_position_embeddings", 2048))
+        return int(getattr(get_text_config(self.model), "max_position_embeddings", 2048))
 
 
 def hash_tokenizer(tokenizer: PreTrainedTokenizerFast) -> str:

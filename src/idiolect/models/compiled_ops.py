@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from idiolect.errors import UsageError
 from idiolect.models.model_thread import claim_model
+from idiolect.models.structure import find_decoder
 
 AnyFunction = Callable[..., Any]
 ROPE_FUNCTION = "apply_rotary_pos_emb"
@@ -63,7 +64,7 @@ def compile_elementwise(model: Any, *, backend: str = "inductor") -> Iterator[in
     """
     with claim_model(model):
         changed: list[nn.Module] = []
-        decoder = model.get_decoder()
+        decoder = find_decoder(model)
         families = {sys.modules[type(module).__module__] for module in decoder.modules()}
         original_ropes: dict[Any, AnyFunction] = {}
         try:

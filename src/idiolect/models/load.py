@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedConfig,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+)
 
 from idiolect.errors import IntegrityError, MismatchError
+from idiolect.events import Listener, null_listener
 from idiolect.models import attention
 from idiolect.models.base import Base, hash_tokenizer
 from idiolect.models.device import DtypeName, pick_device, pick_dtype
@@ -22,8 +32,8 @@ from idiolect.models.folder.model_source import DEFAULT, find_model_folder, norm
 from idiolect.models.folder.probe import check_foreign_model
 from idiolect.models.folder.tokenizer_checks import check_tokenizer
 from idiolect.models.folder.weights import hash_weights, silence_transformers
-from idiolect.models.logits import compute_logits
-from idiolect.models.ways import Ways
+from idiolect.models.proof.verdict import find_ways
+from idiolect.models.structure import find_decoder
 from idiolect.storage.manifest import Manifest
 
 _LOADING = threading.Lock()
@@ -31,13 +41,18 @@ _LOADING = threading.Lock()
 
 
 def load_base(
-    source: str | Path = DEFAULT, *, dtype: DtypeName = "auto", device: str = "auto"
+    source: str | Path = DEFAULT,
+    *,
+    dtype: DtypeName = "auto",
+    device: str = "auto",
+    listener: Listener = null_listener,
 ) -> Base:
     """Load a base model: ``"default"``, a local folder, or ``hub:`` and a hub id.
 
-    Raises MissingError if it does not exist; IntegrityError if its weights are not safetensors, are
-    incomplete, or do not match its manifest; MismatchError if it is not a causal language model,
-    its tokenizer does not fit it, or it computes its logits in an unsupported way.
+    When a base is first loaded, it is proven which fast ways of running it are right; the listener
+    gets a message if some are not. Raises MissingError if it does not exist; IntegrityError if its
+    weights are not safetensors, are incomplete, or do not match its manifest; MismatchError if it
+    is not a causal language model, does not run in the dtype, or its tokenizer does not fit it.
     """
     # Resolve everything that can fail cheaply before loading weights.
     where = pick_device(device)
@@ -51,19 +66,20 @@ def load_base(
     if source != DEFAULT:
         require_weights(folder)
         require_tokenizer_files(folder)
-        check_foreign_model(folder, "AutoModelForCausalLM")
     config = load_model_config(folder)
     require_causal_family(config, folder)
+    model_class = _pick_model_class(config)
+    if source != DEFAULT:
+        check_foreign_model(folder, model_class.__name__)
     tokenizer = _load_pretrained(AutoTokenizer, folder)
     check_tokenizer(tokenizer, config, folder)
     with _LOADING:
         model, report = _load_pretrained(
-            AutoModelForCausalLM,
+            model_class,
             folder,
             config=config,
             dtype=kind,
             use_safetensors=True,
-            attn_implementation="eager" if where.type == "cpu" else "sdpa",
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below with their names
         )
@@ -74,20 +90,29 @@ def load_base(
                 "model again"
             )
         model.requires_grad_(False).eval().to(where)
-        attends = _probe_model(model, folder)
-    if attends and where.type == "cpu":
+        base = Base(
+            name=str(manifest.config.get("name", name)) if manifest else name,
+            identity=(manifest.base if manifest else None) or hash_weights(folder),
+            tokenizer_identity=hash_tokenizer(tokenizer),
+            model=model,
+            tokenizer=tokenizer,
+            source=normalize_source(source),
+            folder=folder,
+        )
+        base = replace(base, ways=find_ways(base, listener))
+    if base.ways.attention and where.type == "cpu":
         # On CPUs the backward of fused attention takes a fifth of a step at short lengths.
-        model.set_attn_implementation(attention.NAME)
-    return Base(
-        name=str(manifest.config.get("name", name)) if manifest else name,
-        identity=(manifest.base if manifest else None) or hash_weights(folder),
-        tokenizer_identity=hash_tokenizer(tokenizer),
-        model=model,
-        tokenizer=tokenizer,
-        source=normalize_source(source),
-        folder=folder,
-        ways=Ways(attention=attends),
-    )
+        find_decoder(model).config._attn_implementation = attention.NAME
+    return base
+
+
+def _pick_model_class(config: PreTrainedConfig) -> Any:
+    """Return the class that loads a model: the one for text, or the one for images and text if a
+    family has no other."""
+    lacks_text_class = type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING
+    if lacks_text_class and type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return AutoModelForImageTextToText
+    return AutoModelForCausalLM
 
 
 def _read_manifest(folder: Path) -> Manifest | None:
@@ -115,38 +140,3 @@ def _load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
         raise MismatchError(
             f"{folder}: {what} cannot be loaded: {describe_load_error(error)}"
         ) from error
-
-
-@torch.inference_mode()
-def _probe_model(model: Any, folder: Path) -> bool:
-    """Run six tokens to check what training relies on; return ``Ways.attention``.
-
-    Logits must be finite and equal those of ``compute_logits``, and no token may change the logits
-    of earlier positions.
-    """
-    # The two rows differ in the last token only, so a causal model gives equal logits before it.
-    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device)
-    try:
-        logits = model(input_ids=ids, use_cache=False).logits
-        hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-        ours = compute_logits(model, hidden)
-    except Exception as error:
-        raise MismatchError(
-            f"{folder}: does not run as a causal language model: {error}"
-        ) from error
-    if not torch.isfinite(logits).all():
-        raise IntegrityError(f"{folder}: its weights contain a number that is not finite")
-    # A tolerance for rounding in bf16.
-    tolerance = 0.01 * float(logits.abs().max())
-    if (logits[0, :2] - logits[1, :2]).abs().max() > tolerance:
-        raise MismatchError(
-            f"{folder}: attends to later tokens, so it is not a causal language model"
-        )
-    if (logits - ours).abs().max() > tolerance:
-        raise MismatchError(f"{folder}: computes its logits in a way that is not supported")
-    try:
-        with attention.use_attention(model):
-            same = model(input_ids=ids, use_cache=False).logits
-    except Exception:  # the model passes its attention arguments that ours does not support
-        return False
-    return bool((logits - same).abs().max() <= tolerance)

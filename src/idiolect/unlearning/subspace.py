@@ -27,6 +27,7 @@ from idiolect.adapters.targets.linear import get_widths, iter_linear_modules, or
 from idiolect.config import derive_seed
 from idiolect.models.base import Base
 from idiolect.models.model_thread import claim_model
+from idiolect.models.structure import find_decoder
 from idiolect.prompts.batch import collate
 from idiolect.prompts.render import Example
 from idiolect.unlearning.trainee import FORWARD_TOKENS, Delta, TrainableModel, WeightDelta
@@ -146,7 +147,7 @@ def _collect_inputs(
             trainee.use_initial_model(rows) as model,
             _record_inputs(model, kept_BT, found, flat),
         ):
-            model.get_decoder()(input_ids=batch.ids[:, :-1], use_cache=False)
+            find_decoder(model)(input_ids=batch.ids[:, :-1], use_cache=False)
     return found
 
 

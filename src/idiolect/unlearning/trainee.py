@@ -25,6 +25,7 @@ from idiolect.adapters.row_groups import RowGrouper
 from idiolect.errors import UsageError
 from idiolect.inference.nll import compute_target_logits, compute_target_nll, nll_from_hidden
 from idiolect.models.base import Base
+from idiolect.models.structure import find_decoder
 from idiolect.prompts.batch import Batch, collate
 from idiolect.prompts.render import Example
 
@@ -201,7 +202,7 @@ class ModelLosses:
             if self.trainable.trains_head:
                 return compute_target_nll(model, batch)
             # With a frozen head the logits of all positions need not be kept for the backward.
-            decoder = model.get_decoder()
+            decoder = find_decoder(model)
             hidden_BTD = decoder(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
             return nll_from_hidden(model, hidden_BTD[batch.row, batch.position], batch.label)
 

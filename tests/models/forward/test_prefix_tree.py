@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from idiolect.models.base import Base
 from idiolect.models.forward import prefix_tree
 from idiolect.models.forward.prefix_tree import PrefixTree, TreeNode, forward_tree
+from idiolect.models.structure import find_decoder
 from support.job_strategies import make_exact_base
 
 
@@ -42,7 +43,7 @@ def join_text(spans: list[TreeNode], number: int) -> tuple[int, ...]:
 @settings(max_examples=50)
 @given(spans=draw_spans(), group=st.sampled_from([1, 20, 4096]))
 def test_forward_tree_equals_each_text_alone(base: Base, spans: list[TreeNode], group: int) -> None:
-    decoder: Any = base.model.get_decoder()
+    decoder: Any = find_decoder(base.model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prefix_tree, "MAX_GROUP_TOKENS", group)
         tree = PrefixTree.from_nodes(spans, base)

@@ -23,6 +23,7 @@ from idiolect.models.forward.varlen import (
     find_kernel,
     forward_packed,
 )
+from idiolect.models.structure import find_decoder
 from idiolect.models.tiny import make_tiny_base
 
 CPU = torch.device("cpu")
@@ -88,7 +89,7 @@ def test_forward_packed_equals_each_row_alone(base: Base, lengths: list[int], se
     g = torch.Generator().manual_seed(seed)
     rows = [torch.randint(0, 200, (length,), generator=g) for length in lengths]
     hidden = forward_packed(base, torch.cat(rows), PackedSequences.from_lengths(lengths, CPU))
-    decoder = base.model.get_decoder()
+    decoder = find_decoder(base.model)
     for row, found in zip(rows, hidden.split(lengths), strict=True):
         alone = decoder(input_ids=row[None], use_cache=False).last_hidden_state[0]
         assert torch.allclose(found, alone, atol=1e-6)  # norms round to fp32

@@ -15,6 +15,7 @@ from idiolect.adapters.lora import LoraConfig, init_lora
 from idiolect.adapters.stacks.lora import LoraStack
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
+from idiolect.models.structure import find_decoder
 from idiolect.models.tiny import make_tiny_base
 from idiolect.prompts.render import Example
 from idiolect.training.engine import memory_plan
@@ -178,12 +179,12 @@ def test_attention_score_bytes_is_zero_without_attention() -> None:
 def test_activation_bytes_counts_experts_that_a_token_runs_through() -> None:
     base = make_family_base("deepseek_v3")
     one_expert, linear = (32 + 2 * 16) + (16 + 32), 0
-    for module in base.model.get_decoder().modules():
+    for module in find_decoder(base.model).modules():
         if isinstance(module, torch.nn.Linear):
             linear += module.in_features + module.out_features
     assert activation_bytes(base) == 4 * (linear + 2 * one_expert)
     # A convolution is no expert.
-    mamba = make_family_base("mamba").model.get_decoder()
+    mamba = find_decoder(make_family_base("mamba").model)
     wide = sum(m.in_features + m.out_features for m in mamba.modules() if hasattr(m, "in_features"))
     assert activation_bytes(make_family_base("mamba")) == 4 * wide
 

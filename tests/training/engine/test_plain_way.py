@@ -15,6 +15,7 @@ from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraConfig
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
+from idiolect.models.structure import find_decoder
 from idiolect.models.tiny import make_tiny_base
 from idiolect.models.ways import Ways
 from idiolect.prompts.chat_template import encode_invocation
@@ -62,7 +63,7 @@ def compare_with_reference(
 def record_inputs(base: Base) -> Iterator[list[Tensor]]:
     """Yield a list that gets the token ids [B, T] of each forward of the decoder inside."""
     seen: list[Tensor] = []
-    handle = base.model.get_decoder().register_forward_pre_hook(
+    handle = find_decoder(base.model).register_forward_pre_hook(
         lambda module, args, kwargs: seen.append(kwargs["input_ids"]), with_kwargs=True
     )
     try:

@@ -13,6 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from idiolect.models.structure import find_decoder
+
 
 @dataclass(frozen=True, slots=True)
 class TargetModule:
@@ -57,7 +59,7 @@ def iter_linear_modules(model: Any) -> Iterator[tuple[str, nn.Module]]:
     The output head is not among them (it runs on single positions), nor are those of the parts for
     images and sound.
     """
-    inside = {id(module) for module in model.get_decoder().modules()}
+    inside = {id(module) for module in find_decoder(model).modules()}
     head = model.get_output_embeddings()
     for path, module in model.named_modules():
         if is_linear(module) and id(module) in inside and module is not head:

@@ -20,6 +20,7 @@ from idiolect.game.classifier.examples import Example
 from idiolect.inference.generator import Generator
 from idiolect.models.base import Base
 from idiolect.models.logits import compute_logits
+from idiolect.models.structure import find_decoder
 from idiolect.prompts.render import Example as Tokens
 
 # The first two are differences to the neutral sentence; the last two are per-token likelihoods.
@@ -125,7 +126,7 @@ class LikelihoodScorer:
         for row, start in enumerate(starts):
             ids_BT[row, : len(start)], mask_BT[row, : len(start)] = torch.tensor(start), 1
         device = self.base.device
-        hidden_BTD = self.base.model.get_decoder()(
+        hidden_BTD = find_decoder(self.base.model)(
             input_ids=ids_BT.to(device), attention_mask=mask_BT.to(device), use_cache=False
         ).last_hidden_state
         # Only the last position of each row goes through the output head.

@@ -10,7 +10,7 @@ Shapes: ``D``/``O`` input and output width of a layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
@@ -97,6 +97,38 @@ def prepack_linear(model: nn.Module) -> Iterator[None]:
                 del vars(module)["forward"]
 
 
+@torch.no_grad()
+def find_packing_fault(modules: Iterable[nn.Module]) -> str | None:
+    """Return what is wrong with packed matrices, in words, or None; tries one module of each kind
+    and shape, forward and backward."""
+    kinds = {
+        (type(module), module.weight.shape, module.bias is None): module
+        for module in modules
+        if isinstance(module, nn.Linear) and _can_prepack(module)
+    }
+    for module in kinds.values():
+        generator = torch.Generator().manual_seed(7)
+        x = torch.randn(1, 5, module.in_features, generator=generator).to(module.weight.dtype)
+        results = list[tuple[Tensor, Tensor]]()
+        matrices = _pack_weight(module)
+        _packed_weights.pop(module, None)
+        if matrices is None:
+            return None  # nothing is packed on this machine
+        for forward in (module.forward, _make_forward(matrices, module.bias)):
+            with torch.enable_grad():
+                given = x.clone().requires_grad_()
+                output = forward(given)
+                output.backward(torch.ones_like(output))
+            assert given.grad is not None
+            results.append((output, given.grad))
+        for plain, packed in zip(*results, strict=True):
+            # Sums may be rounded in another order.
+            size = float(plain.float().norm())
+            if not float((plain.float() - packed.float()).norm()) <= 0.02 * size:
+                return f"packed matrices of {type(module).__name__} give other products"
+    return None
+
+
 def _make_forward(matrices: PackedMatrices, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
     def forward(x: Tensor) -> Tensor:
         return cast("Tensor", _PackedLinearFunction.apply(x, matrices, bias))
@@ -106,7 +138,8 @@ def _make_forward(matrices: PackedMatrices, bias: Tensor | None) -> Callable[[Te
 
 def _can_prepack(module: nn.Linear) -> bool:
     weight = module.weight
-    return (
+    # A subclass with its own forward may do more than the product, for example route tokens.
+    return type(module).forward is nn.Linear.forward and (
         weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and not weight.requires_grad
     )
 

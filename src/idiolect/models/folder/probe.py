@@ -166,7 +166,7 @@ def probe_model(folder: Path, kind: str) -> ProbeResult:
     for message in _TALK:
         tokenizer.encode(message["content"])
     fault = ""
-    if tokenizer.chat_template and kind == "AutoModelForCausalLM":
+    if tokenizer.chat_template and kind != "AutoModelForSequenceClassification":
         fault = _find_template_fault(tokenizer, get_embedding_rows(model.config))
     return ProbeResult(numbers=numbers, template=fault)
 

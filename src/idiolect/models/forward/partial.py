@@ -21,6 +21,7 @@ from torch import Tensor
 from idiolect.models import attention
 from idiolect.models.attention import PastKeyValues
 from idiolect.models.base import Base
+from idiolect.models.structure import find_attention_span, find_decoder, find_layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,32 +71,29 @@ def forward_part(
     run. ``until``: only layers before this one run. Check ``has_full_attention`` of the longest row
     first.
     """
-    decoder: Any = base.model.get_decoder()
+    decoder: Any = find_decoder(base.model)
     width = ids.shape[1]
     # ``longest`` is P, the width of the keys and values in front.
     longest = int(starts.max()) if front is not None else 0
     recorder, boundary = _KeyValueRecorder(), list[Tensor]()
-    with attention.use_attention(base.model), _select_layers(decoder, first, until, edge, boundary):
-        # Extra keyword arguments such as ``front`` reach the attention function.
+    with (
+        attention.use_attention(base.model, front=front),
+        _select_layers(decoder, first, until, edge, boundary),
+    ):
         hidden_BSD = decoder(
             **({"input_ids": ids} if edge is None else {"inputs_embeds": edge}),
             attention_mask=_build_mask(base, starts, longest, width),
             position_ids=starts[:, None] + torch.arange(width, device=ids.device),
             past_key_values=recorder,
             use_cache=False,
-            front=front,
         ).last_hidden_state
     return PartialForwardOutput(hidden_BSD, recorder.new_key_values, boundary[0])
 
 
 def has_full_attention(base: Base, tokens: int) -> bool:
     """Whether all layers attend to all of ``tokens`` tokens through a supported attention."""
-    config = base.model.config
-    window = getattr(config, "sliding_window", None)
-    # Configs without layer types use the sliding window in every layer.
-    kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
-    slides = window and tokens > window and any(kind != "full_attention" for kind in kinds)
-    return base.ways.attention and not slides
+    span = find_attention_span(base.model)
+    return base.ways.attention and (span is None or tokens <= span)
 
 
 def _build_mask(base: Base, starts: Tensor, longest: int, width: int) -> Tensor:
@@ -119,7 +117,7 @@ def _select_layers(
 ) -> Iterator[None]:
     """Inside the context, the decoder has only layers ``first`` to ``until``. The first of them
     gets ``edge`` as input if it is given; the output of the last is appended to ``boundary``."""
-    layers = decoder.layers
+    name, layers = find_layers(decoder)
     selected = layers[first:until]
     # The hook runs before the decoder's final norm.
     handles = [
@@ -132,11 +130,11 @@ def _select_layers(
         handles.append(
             selected[0].register_forward_pre_hook(lambda module, inputs: (edge, *inputs[1:]))
         )
-    decoder.layers = selected
+    setattr(decoder, name, selected)
     try:
         yield
     finally:
-        decoder.layers = layers
+        setattr(decoder, name, layers)
         for handle in handles:
             handle.remove()
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface
 
 from idiolect.models import attention
 from idiolect.models.base import Base
+from idiolect.models.structure import find_decoder
 
 NAME = "idiolect-tree"
 """The value of ``attn_implementation`` that selects it. No mask function is registered under this
@@ -114,13 +114,12 @@ class PrefixTree:
 def forward_tree(base: Base, tree: PrefixTree) -> Tensor:
     """Return the decoder's hidden states [N, D] of a tree; check ``partial.has_full_attention``
     first."""
-    decoder: Any = base.model.get_decoder()
-    with attention.use_attention(base.model, NAME):
+    decoder: Any = find_decoder(base.model)
+    with attention.use_attention(base.model, NAME, tree=tree):
         hidden = decoder(
             input_ids=tree.ids[None],
             position_ids=tree.positions[None],
             use_cache=False,
-            tree=tree,
         ).last_hidden_state
     return hidden[0]
 
@@ -138,7 +137,7 @@ def attend_tree(
     """Return the attention output [1, N, H, d], each token over its own text, of queries
     [1, H, N, d], keys and values [1, K, N, d]. Raises the same errors as
     ``attention.attend_grouped``."""
-    assert attention_mask is None
+    attention.reject_unknown_tensors({"attention_mask": attention_mask})
     output_NHd = query.new_empty(query.shape[2], query.shape[1], query.shape[3])
     for group in tree.groups:
         # Keys and values of the prefixes, which other spans computed in this layer.
@@ -245,4 +244,4 @@ def _pad_sequences(rows: Sequence[Sequence[int]], fill: Sequence[int]) -> tuple[
     return torch.tensor(padded, dtype=torch.long).view(len(rows), longest), lengths
 
 
-AttentionInterface.register(NAME, attend_tree)
+attention.register_attention(NAME, attend_tree)

@@ -19,10 +19,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
-from transformers import AttentionInterface
 
 from idiolect.models import attention
 from idiolect.models.base import Base
+from idiolect.models.structure import find_decoder
 
 NAME = "idiolect-varlen"
 """The value of ``attn_implementation`` that selects it. No mask function is registered under this
@@ -55,13 +55,12 @@ class PackedSequences:
 def forward_packed(base: Base, ids: Tensor, spans: PackedSequences) -> Tensor:
     """Return the decoder's hidden states [N, D] of tokens [N]; check
     ``partial.has_full_attention`` first."""
-    decoder: Any = base.model.get_decoder()
-    with attention.use_attention(base.model, NAME):
+    decoder: Any = find_decoder(base.model)
+    with attention.use_attention(base.model, NAME, spans=spans):
         hidden = decoder(
             input_ids=ids[None],
             position_ids=spans.positions[None],
             use_cache=False,
-            spans=spans,
         ).last_hidden_state
     return hidden[0]
 
@@ -81,8 +80,7 @@ def attend_packed(
     """Return the attention output [1, N, H, d], each token over its own row, of queries
     [1, H, N, d], keys and values [1, K, N, d]. Raises the same errors as
     ``attention.attend_grouped``."""
-    assert attention_mask is None
-    attention.reject_unknown_tensors(others)
+    attention.reject_unknown_tensors({"attention_mask": attention_mask, **others})
     # The kernel has no soft cap.
     kernel = find_kernel(query) if softcap is None else None
     if kernel is None:
@@ -143,4 +141,4 @@ def _attend_sequentially(
     return torch.cat(outputs, dim=1)
 
 
-AttentionInterface.register(NAME, attend_packed)
+attention.register_attention(NAME, attend_packed)

@@ -21,6 +21,7 @@ from idiolect.adapters.hooks import forward_hooks
 from idiolect.adapters.row_groups import list_flat_targets
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
+from idiolect.models.structure import find_decoder
 from idiolect.pieces.assembly.choose import choose_pieces, draw_gumbel_noise
 from idiolect.pieces.assembly.normalize import normalize_inputs
 from idiolect.pieces.assembly.picks import Pick, build_recipe, to_picks
@@ -139,7 +140,7 @@ def _forward_with_pieces(
     # The decoder alone: no logits are needed. Padding is on the right, so causal attention makes
     # it harmless.
     ids_BT = pad_token_ids([e.ids[:-1] for e in examples], base.pad_token_id, base.device)
-    decoder: Any = base.model.get_decoder()
+    decoder: Any = find_decoder(base.model)
     with forward_hooks(base.model, {path: make_hook(path) for path in pool.sites}):
         decoder(input_ids=ids_BT, use_cache=False)
 

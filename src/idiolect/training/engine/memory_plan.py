@@ -16,6 +16,7 @@ from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.models.device import get_free_bytes
 from idiolect.models.forward.partial import has_full_attention
+from idiolect.models.structure import find_decoder, get_text_config
 from idiolect.training.engine.activation_cache import ActivationCache
 from idiolect.training.engine.config import MIN_FORWARD_TOKENS, EngineConfig
 from idiolect.training.engine.shared_prefixes import uses_prefixes
@@ -98,7 +99,7 @@ def count_activations(model: Any) -> int:
     """
     numbers = 0
     chosen = getattr(model.config.get_text_config(), "num_experts_per_tok", None)
-    for module in model.get_decoder().modules():
+    for module in find_decoder(model).modules():
         if isinstance(module, (nn.Linear, Conv1D)):
             numbers += sum(module.weight.shape)
         elif not isinstance(module, nn.Conv1d):
@@ -114,7 +115,7 @@ def count_activations(model: Any) -> int:
 def attention_score_bytes(base: Base, width: int) -> int:
     """Estimate the bytes per token for attention in padded rows of ``width`` tokens: scores and
     softmax. 0 for a model without attention."""
-    config = base.model.config.get_text_config()
+    config = get_text_config(base.model)
     heads = getattr(config, "num_attention_heads", None) or 0
     return 2 * base.dtype.itemsize * config.num_hidden_layers * heads * width
 

@@ -23,6 +23,7 @@ from idiolect.inference.nll import nll_from_hidden
 from idiolect.models.attention import PastKeyValues
 from idiolect.models.base import Base
 from idiolect.models.forward.partial import forward_part, has_full_attention
+from idiolect.models.structure import find_decoder
 from idiolect.prompts.batch import Batch, collate
 from idiolect.prompts.render import Example
 from idiolect.training.engine.activation_cache import ActivationCache
@@ -192,7 +193,7 @@ class PaddedLayout:
         rate = self.adapter_config.dropout if torch.is_grad_enabled() else 0.0
         drop = make_row_dropout(rate, [row.seed for row in rows], lengths)
         with self.stack.activate(owners_B, active=active, dropout=drop):
-            decoder: Any = self.base.model.get_decoder()
+            decoder: Any = find_decoder(self.base.model)
             return decoder(input_ids=ids_BT, use_cache=False).last_hidden_state
 
 
