@@ -26,7 +26,11 @@ from idiolect.models.base import Base, hash_tokenizer
 from idiolect.models.device import DtypeName, pick_device, pick_dtype
 from idiolect.models.folder.bundled import BUNDLED_NAME, prepare_bundled_model
 from idiolect.models.folder.folder_forms import require_tokenizer_files, require_weights
-from idiolect.models.folder.foreign_config import load_model_config, require_causal_family
+from idiolect.models.folder.foreign_config import (
+    list_settings_files,
+    load_model_config,
+    require_causal_family,
+)
 from idiolect.models.folder.load_errors import describe_load_error
 from idiolect.models.folder.model_source import DEFAULT, find_model_folder, normalize_source
 from idiolect.models.folder.probe import check_foreign_model
@@ -66,6 +70,7 @@ def load_base(
     if source != DEFAULT:
         require_weights(folder)
         require_tokenizer_files(folder)
+        list_settings_files(folder)  # rejects files that are too large to read
     config = load_model_config(folder)
     require_causal_family(config, folder)
     model_class = _pick_model_class(config)
