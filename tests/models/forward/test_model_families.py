@@ -163,8 +163,10 @@ def test_load_base_rejects_bidirectional_model(tmp_path: Path) -> None:
         load_base(tmp_path / "bert", device="cpu")
 
 
-def test_load_base_rejects_model_with_scaled_logits(tmp_path: Path) -> None:
+@torch.no_grad()
+def test_compute_target_nll_scales_logits_as_model_does(tmp_path: Path) -> None:
     """Granite divides its logits; without that division every loss would be silently wrong."""
     save_random_model(GraniteConfig(**SIZES, logits_scaling=8.0), tmp_path / "granite")
-    with pytest.raises(MismatchError, match="logits"):
-        load_base(tmp_path / "granite", device="cpu")
+    base = load_base(tmp_path / "granite", dtype="float64", device="cpu")
+    assert not base.ways.head
+    test_compute_target_nll_equals_full_forward(base)

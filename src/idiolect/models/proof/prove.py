@@ -44,9 +44,9 @@ from idiolect.models.proof.recording import list_linear_modules
 from idiolect.models.structure import find_attention_span
 from idiolect.models.ways import Ways
 
-_CAUSAL_LIMIT = 0.05
-"""The largest difference between the logits of words that two texts begin with, relative to their
-size. Rounding differs with the length of a text; looking ahead gives several times as much."""
+_NARROW_CAUSAL_LIMIT = 0.05
+"""The largest difference between the logits of tokens with which two rows begin, relative to their
+size, in a narrow precision: rounding differs with the length of a row."""
 
 
 def prove_ways(base: Base) -> Ways:
@@ -272,7 +272,7 @@ def _require_causal(base: Base, plain: PlainRun, rows: ProbeRows) -> None:
     """Raise MismatchError if later tokens change the logits of the tokens that two rows share."""
     one, two = (plain.logits[start : start + rows.shared].float() for start in rows.offsets[:2])
     error_P = torch.linalg.vector_norm(one - two, dim=1) / torch.linalg.vector_norm(one, dim=1)
-    if not float(error_P.median()) <= _CAUSAL_LIMIT:
+    if not float(error_P.median()) <= WIDE_LIMITS.get(base.dtype, _NARROW_CAUSAL_LIMIT):
         raise MismatchError(
             f"{base.folder or base.name}: attends to later tokens, so it is not a causal language "
             "model; use another model"
