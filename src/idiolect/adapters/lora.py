@@ -26,7 +26,7 @@ from idiolect.adapters.update_norm import require_bounded_update
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, MismatchError, UsageError
 from idiolect.models.base import Base
-from idiolect.models.structure import find_decoder
+from idiolect.models.structure import find_decoder, find_layers
 
 _MAX_DESCRIBED_TARGETS = 12
 """Largest number of targets that messages name one by one."""
@@ -265,9 +265,7 @@ def require_lora_config(config: AdapterConfig) -> LoraConfig:
 
 def num_layers(model: Any) -> int:
     """The number of decoder layers of the model."""
-    # Families call the list ``layers``, ``h`` or ``blocks``; other lists beside it are shorter.
-    lists = (part for part in find_decoder(model).children() if isinstance(part, nn.ModuleList))
-    return max(map(len, lists))
+    return len(find_layers(find_decoder(model))[1])
 
 
 def find_first_layer(model: Any, config: AdapterConfig) -> int:
