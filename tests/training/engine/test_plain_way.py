@@ -90,7 +90,7 @@ def test_train_many_without_fast_ways_is_exact_in_fp64(
     assert compare_with_reference(base, make_family_lora(name), engine) <= EXACT
 
 
-@pytest.mark.parametrize("name", ["mamba", "lfm2", "qwen3_5_text"])
+@pytest.mark.parametrize("name", ["falcon", "mamba", "lfm2", "qwen3_5_text"])
 @pytest.mark.parametrize("settings", [{"active": "answer"}, {"top_layers": 1}])
 def test_train_many_runs_whole_examples_if_nothing_can_be_continued(
     name: str, settings: dict[str, Any]
