@@ -9,6 +9,7 @@ no weights are needed. `--check` only says if the page is out of date.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,6 +65,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 """Configs of Llama models of these sizes."""
 
 
+@functools.cache
 def build_memory_table() -> str:
     """Return a row for each size and precision, as Markdown."""
     rows = [

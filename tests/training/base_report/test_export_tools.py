@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    GPT2Config,
     GPTNeoConfig,
     LlamaConfig,
     MambaConfig,
@@ -38,6 +39,12 @@ def test_check_export_tools_knows_common_families(config: Any) -> None:
     assert [one.works for one in found.values()] == ["yes", "not checked here", "yes"]
     assert found["PEFT"].advice == "" and found["vLLM"].advice
     assert found["GGUF"].known_from.startswith("gguf ")
+
+
+def test_check_export_tools_knows_transposed_weights_of_gpt2() -> None:
+    config = GPT2Config(vocab_size=258, n_embd=32, n_layer=2, n_head=4, n_positions=64)
+    found = check_tools(config, ["c_attn"])
+    assert (found["PEFT"].works, found["GGUF"].works) == ("yes", "yes")
 
 
 def test_check_export_tools_reports_family_that_gguf_lacks() -> None:

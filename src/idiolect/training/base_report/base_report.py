@@ -120,6 +120,7 @@ def _build_report(
         targets = target_modules(empty, lora)
     except UsageError as error:
         raise MismatchError(f"{source}: {error}") from error
+    # PEFT changes the copy when it is checked, so everything is counted before.
     adapter, sizes = lora.count_parameters(empty), measure_sizes(empty)
     return BaseReport(
         source=source,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ def _check_peft(empty: Any, targets: Sequence[TargetModule], rank: int) -> Expor
     paths = [target.path for target in targets]
     known_from = f"peft {version('peft')} put one on a copy without weights"
     try:
-        with silence_transformers():
+        with silence_transformers(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # GPT-2's transposed weights are no news here
             config = peft.LoraConfig(r=rank, target_modules=paths, task_type="CAUSAL_LM")
             peft.inject_adapter_in_model(config, empty, low_cpu_mem_usage=True)
     except Exception as error:  # PEFT's refusals share no base class
