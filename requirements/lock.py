@@ -26,7 +26,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 DATA_PACKAGES = ROOT / "data-packages.txt"
 STEPS: Mapping[str, Sequence[str]] = {
     "setup": ("", "web"),
-    "dev": ("dev", "browser", "load", "ray"),
+    "dev": ("dev", "browser", "load", "ray", "quantize"),
     "audit": ("audit",),
 }
 """Extras of each step after `build`; the empty extra is the package's own dependencies."""
