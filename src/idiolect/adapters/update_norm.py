@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from idiolect.errors import IntegrityError
+from idiolect.models.quantization.modules import restore_weight
 
 MAX_NORM_RATIO = 1000.0
 """The largest Frobenius norm of an update, in norms of the weight. Training at the default rate
@@ -71,8 +72,9 @@ def _get_weight_norm(module: Any) -> float:
         or found[0].data_ptr() != weight.data_ptr()
         or found[1] != module.weight._version
     ):
-        wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        norm = float(torch.linalg.vector_norm(weight, dtype=wide))
+        matrix = restore_weight(module)
+        wide = torch.float64 if matrix.dtype == torch.float64 else torch.float32
+        norm = float(torch.linalg.vector_norm(matrix, dtype=wide))
         found = (weight, module.weight._version, max(norm, 1.0))
         _weight_norms[module] = found
     return found[2]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from idiolect.erasure.receipt import Receipt
     from idiolect.evaluation.run_scorecard import ScorecardConfig
     from idiolect.models.device import DtypeName
+    from idiolect.models.quantization.kinds import QuantizeName
     from idiolect.privacy.consent import Scope
     from idiolect.training.adapt_base import AdaptConfig
     from idiolect.unlearning.run import UnlearnConfig
@@ -122,6 +123,8 @@ class PredictRequest:
     """Folder of profiles; required if the adapters were trained with profiles."""
     pool: Path | None = None
     """Current location of the recipes' pool, if it has moved."""
+    quantize: QuantizeName | None = None
+    """How to quantize the base model; by default as the adapters were made."""
 
 
 @dataclass(frozen=True, kw_only=True)

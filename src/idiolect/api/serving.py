@@ -31,7 +31,8 @@ def predict(request: PredictRequest) -> Prediction:
     Raises:
         MissingError: If the store does not exist or does not contain the person.
         MismatchError: If the base model is not the one that the adapters were trained on.
-        UsageError: If ``data`` or ``profiles`` is required and missing.
+        UsageError: If ``data`` or ``profiles`` is required and missing, or if the base model cannot
+            be quantized as asked.
 
     Example:
         >>> predict(PredictRequest(store=Path("mine"), person="ann", text="Heat (1995)"))
@@ -47,6 +48,7 @@ def predict(request: PredictRequest) -> Prediction:
         base=request.base,
         data=request.data,
         profiles=request.profiles,
+        quantize=request.quantize,
     )
 
 

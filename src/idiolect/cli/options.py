@@ -124,6 +124,9 @@ class ConfigOption:
     metavar: str | None = None
 
 
+QUANTIZE_HELP = (
+    "Linear layers of the base in 4 or 8 bits: nf4 or int8 (bitsandbytes), torchao-int8 (CPU), or"
+)
 CONFIG_OPTIONS: Mapping[str, ConfigOption] = {
     "rate": ConfigOption(flag="--rate", value_type=float, help="Learning rate."),
     "epochs": ConfigOption(
@@ -151,6 +154,12 @@ CONFIG_OPTIONS: Mapping[str, ConfigOption] = {
         value_type=str,
         metavar="TYPE",
         help="Data type: float32, bfloat16, or auto.",
+    ),
+    "quantize": ConfigOption(
+        flag="--quantize",
+        value_type=str,
+        metavar="KIND",
+        help=f"{QUANTIZE_HELP} none (default).",
     ),
     "device": ConfigOption(
         flag="--device", value_type=str, metavar="NAME", help="Device: cpu, cuda, mps, or auto."

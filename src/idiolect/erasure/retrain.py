@@ -228,7 +228,12 @@ class AdapterRetrainer:
     def _assemble_recipes(self, store: RecipeStore, pool: Pool, people: Sequence[str]) -> None:
         """Assemble recipes with the store's own settings."""
         config = from_plain(RecipeConfig, store.settings, where=str(store.folder))
-        base = load_base(self.base or pool.base_source, dtype=config.dtype, device=config.device)
+        base = load_base(
+            self.base or pool.base_source,
+            dtype=config.dtype,
+            device=config.device,
+            quantize=config.quantize,
+        )
         task = get_task(self.dataset.task)
         run = Assembler(base, task, pool, config, store.folder, listener=self.listener)
         run.run(self.dataset.iter_histories(people), people=len(people), wait=self.wait)

@@ -39,9 +39,11 @@ def evaluate_dataset(
     # Choose the people before the models are loaded: a wrong name fails at once.
     personal = config.personal
     chosen = _sample_people(dataset, request.people, personal.train.seed, personal.least_items)
-    loaded = load_base(request.base, dtype=config.dtype, device=config.device)
+    loaded = load_base(
+        request.base, dtype=config.dtype, device=config.device, quantize=config.quantize
+    )
     further = {
-        kind: load_base(source, dtype=config.dtype, device=config.device)
+        kind: load_base(source, dtype=config.dtype, device=config.device, quantize=config.quantize)
         for kind, source in (("rag", request.rag_base), ("pag", request.pag_base))
         if source is not None
     }

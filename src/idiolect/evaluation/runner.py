@@ -23,6 +23,7 @@ from idiolect.inference.answers import Question, answer_questions
 from idiolect.inference.generator import Generator
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
+from idiolect.models.quantization.kinds import QuantizeName
 from idiolect.profiles.profile import Profile
 from idiolect.prompts.context import PersonContext, RetrieverName
 from idiolect.prompts.render import PromptRenderer
@@ -52,6 +53,8 @@ class EvaluateConfig:
     queries of its own; at most a quarter of a history."""
     dtype: DtypeName = "auto"
     device: str = "auto"
+    quantize: QuantizeName = "none"
+    """How the base's linear layers are quantized when it is loaded (``models/quantization/``)."""
     most_queries: int = 0
     """Use at most this number of each person's queries, the first ones; 0 for all."""
 
@@ -273,6 +276,7 @@ class EvaluationRunner:
             [
                 base.identity,
                 str(base.dtype),
+                base.quantization,
                 self.task.name,
                 to_plain(config.prompt),
                 to_plain(method.context),

@@ -33,6 +33,9 @@ class Base:
     whole path, or ``hub:`` and a hub id."""
     folder: Path | None = None
     """The folder of the weights; None for a model that was created in memory."""
+    quantization: str = "none"
+    """How the linear layers' weights are quantized: ``none``, ``nf4``, ``fp4``, ``int8`` or
+    ``torchao-int8``."""
     ways: Ways = field(default_factory=Ways)
     """Which fast ways of running this base are right."""
 
@@ -43,8 +46,9 @@ class Base:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the weights."""
-        return next(self.model.parameters()).dtype
+        """The dtype of the weights, in which quantized layers compute, too."""
+        dtypes = (p.dtype for p in self.model.parameters() if p.is_floating_point())
+        return next(dtypes)
 
     @property
     def pad_token_id(self) -> int:

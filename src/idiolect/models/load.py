@@ -37,6 +37,8 @@ from idiolect.models.folder.probe import check_foreign_model
 from idiolect.models.folder.tokenizer_checks import check_tokenizer
 from idiolect.models.folder.weights import hash_weights, silence_transformers
 from idiolect.models.proof.verdict import find_ways
+from idiolect.models.quantization.kinds import QUANTIZATION_FIELD, QuantizeName, plan_load
+from idiolect.models.quantization.modules import prepare_layers
 from idiolect.models.structure import find_decoder
 from idiolect.storage.manifest import Manifest
 
@@ -49,6 +51,7 @@ def load_base(
     *,
     dtype: DtypeName = "auto",
     device: str = "auto",
+    quantize: QuantizeName = "none",
     listener: Listener = null_listener,
 ) -> Base:
     """Load a base model: ``"default"``, a local folder, or ``hub:`` and a hub id.
@@ -56,7 +59,8 @@ def load_base(
     When a base is first loaded, it is proven which fast ways of running it are right; the listener
     gets a message if some are not. Raises MissingError if it does not exist; IntegrityError if its
     weights are not safetensors, are incomplete, or do not match its manifest; MismatchError if it
-    is not a causal language model, does not run in the dtype, or its tokenizer does not fit it.
+    is not a causal language model, does not run in the dtype, or its tokenizer does not fit it;
+    UsageError if it cannot be quantized so.
     """
     # Resolve everything that can fail cheaply before loading weights.
     where = pick_device(device)
@@ -76,6 +80,9 @@ def load_base(
     model_class = _pick_model_class(config)
     if source != DEFAULT:
         check_foreign_model(folder, model_class.__name__)
+    plan = plan_load(
+        quantize, getattr(config, QUANTIZATION_FIELD, None), folder, dtype=kind, device=where
+    )
     tokenizer = _load_pretrained(AutoTokenizer, folder)
     check_tokenizer(tokenizer, config, folder)
     with _LOADING:
@@ -87,6 +94,7 @@ def load_base(
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below with their names
+            **plan.options,
         )
         # Transformers initializes missing weights at random; that must never happen silently.
         for key in sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"]))):
@@ -95,6 +103,7 @@ def load_base(
                 "model again"
             )
         model.requires_grad_(False).eval().to(where)
+        prepare_layers(model, kind)
         base = Base(
             name=str(manifest.config.get("name", name)) if manifest else name,
             identity=(manifest.base if manifest else None) or hash_weights(folder),
@@ -103,6 +112,7 @@ def load_base(
             tokenizer=tokenizer,
             source=normalize_source(source),
             folder=folder,
+            quantization=plan.name,
         )
         base = replace(base, ways=find_ways(base, listener))
     if base.ways.attention and where.type == "cpu":

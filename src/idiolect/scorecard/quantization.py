@@ -20,6 +20,7 @@ from idiolect.adapters.targets.linear import is_linear, orient_weight
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.models.model_thread import claim_model
+from idiolect.models.quantization.modules import require_plain_base
 
 
 def quantize_rows(weight_OD: Tensor, bits: int, *, group: int | None = None) -> Tensor:
@@ -46,6 +47,7 @@ def quantize_rows(weight_OD: Tensor, bits: int, *, group: int | None = None) -> 
 def temporarily_quantize(base: Base, bits: int, *, group: int | None = None) -> Iterator[Base]:
     """Yield the base with its linear weights rounded in place, except the output head. They are
     restored afterwards."""
+    require_plain_base(base, "rounding to a few bits")
     with claim_model(base.model):
         head = base.model.get_output_embeddings()
         originals: list[tuple[Any, Tensor]] = []

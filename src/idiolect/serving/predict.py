@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from idiolect.adapters.formats.exchange import load_matching_base
-from idiolect.adapters.store.source import AdapterSource, get_usable_adapter
+from idiolect.adapters.store.source import (
+    AdapterSource,
+    describe_other_quantization,
+    get_usable_adapter,
+)
 from idiolect.config import from_plain
 from idiolect.errors import MissingError, UsageError
 from idiolect.history.dataset import read_dataset
@@ -17,6 +21,7 @@ from idiolect.history.interaction import Interaction
 from idiolect.inference.answers import Question, answer_questions
 from idiolect.inference.generator import Generator
 from idiolect.models.encoder import MiniLM
+from idiolect.models.quantization.kinds import QuantizeName
 from idiolect.profiles.store import load_profiles
 from idiolect.prompts.context import PersonContext
 from idiolect.prompts.render import PromptRenderer
@@ -34,6 +39,8 @@ class Prediction:
     served_by: Literal["adapter", "base"]
     probabilities: Mapping[str, float]
     """The probability of each choice if the task has choices; empty otherwise."""
+    warning: str = ""
+    """What may make the answer worse; empty if nothing."""
 
 
 def predict_one(
@@ -44,6 +51,7 @@ def predict_one(
     base: str | None = None,
     data: Path | None = None,
     profiles: Path | None = None,
+    quantize: QuantizeName | None = None,
 ) -> Prediction:
     """See ``api.predict``."""
     # Prompts must look as in training, so retrieval and profiles need the same inputs.
@@ -69,7 +77,7 @@ def predict_one(
         raise MissingError(f"{source.folder}: no person named {person!r} among its people{known}")
     # Build the person's context and decode one question, with the bare base if they have no
     # adapter.
-    loaded = load_matching_base(source, base)
+    loaded = load_matching_base(source, base, quantize=quantize)
     adapter = get_usable_adapter(source, person)
     person_context = PersonContext(
         history,
@@ -89,4 +97,7 @@ def predict_one(
         text=found.text,
         served_by="adapter" if adapter else "base",
         probabilities=dict(zip(task.choices, found.probabilities, strict=False)),
+        warning=describe_other_quantization(source.get_quantization(person), loaded)
+        if adapter
+        else "",
     )

@@ -27,6 +27,7 @@ from idiolect.history.interaction import Interaction
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
 from idiolect.models.folder.weights import rewrite_base, save_base_manifest
+from idiolect.models.quantization.modules import require_plain_base
 from idiolect.profiles.profile import Profile
 from idiolect.prompts.context import ContextConfig, PersonContext
 from idiolect.prompts.render import Example, PromptConfig, PromptRenderer
@@ -136,6 +137,7 @@ def adapt_to_task(
         raise UsageError(
             "cannot adapt a base that exists only in memory; save it to a folder first"
         )
+    require_plain_base(base, "task adaptation")
     config.lora.check_model(base.model)
     config = replace(config, lora=config.lora.resolve_for(base.model))
     # Stage 1: draw examples, without the people to be tested and their records.

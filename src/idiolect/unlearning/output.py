@@ -14,6 +14,7 @@ from typing import Any
 from idiolect.adapters.formats.peft import check_destination, save_peft
 from idiolect.errors import UsageError
 from idiolect.models.folder.weights import rewrite_base, save_base_manifest
+from idiolect.models.quantization.modules import require_plain_base
 from idiolect.prompts.chat_template import encode_invocation
 from idiolect.storage.files import stage_folder
 from idiolect.storage.manifest import Manifest
@@ -26,6 +27,8 @@ from idiolect.unlearning.task_arithmetic import weight_updates
 def require_publishable(target: UnlearnTarget, out: Path) -> None:
     """Raise UsageError if ``out`` already exists, or if the base has no files to rewrite."""
     check_destination(out)
+    if target.adapter is None:
+        require_plain_base(target.base, "unlearning")
     if target.adapter is None and target.base.folder is None:
         raise UsageError(
             "a base that exists only in memory cannot be published; save it as a folder first"

@@ -6,17 +6,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from idiolect.adapters.formats.peft import CONFIG_FILE, load_peft
 from idiolect.adapters.lora import LoraAdapter, require_lora
-from idiolect.adapters.store.source import get_usable_adapter
+from idiolect.adapters.store.source import get_usable_adapter, read_quantization
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import MissingError, UsageError
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
 from idiolect.models.folder.model_source import get_public_name
 from idiolect.models.load import load_base
+from idiolect.models.quantization.kinds import QuantizeName
 from idiolect.pieces.recipes.sources import open_source
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.storage.manifest import Manifest
@@ -67,7 +68,8 @@ def open_target(
         return _open_from_store(folder, person, base, pool, dtype, device)
     # An exported adapter; its manifest entries are carried over to the result.
     if is_adapter:
-        loaded = load_base(base or "default", dtype=dtype, device=device)
+        made_on = cast("QuantizeName", read_quantization(folder))
+        loaded = load_base(base or "default", dtype=dtype, device=device, quantize=made_on)
         about = _read_provenance(folder)
         name = str(about.pop("name", loaded.name))
         return UnlearnTarget(
@@ -100,7 +102,12 @@ def _open_from_store(
         why = f"the base serves them ({record.served})" if record else "it is not in the store"
         raise MissingError(f"{folder}: no adapter of {person!r}: {why}")
     # The store checks that the loaded base is the one its adapters were trained on.
-    loaded = load_base(base or source.base_source, dtype=dtype, device=device)
+    loaded = load_base(
+        base or source.base_source,
+        dtype=dtype,
+        device=device,
+        quantize=source.settings.get("quantize", "none"),
+    )
     source.check_compatible(base=loaded.identity)
     name = get_public_name(source.base_source, source.base_name)
     return UnlearnTarget(

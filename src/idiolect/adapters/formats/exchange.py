@@ -14,12 +14,18 @@ from idiolect.adapters.formats.peft import (
 )
 from idiolect.adapters.lora import LoraConfig, require_lora, widen_lora
 from idiolect.adapters.protocol import Adapter
-from idiolect.adapters.store.source import AdapterSource, get_usable_adapter, read_sharers
+from idiolect.adapters.store.source import (
+    AdapterSource,
+    get_usable_adapter,
+    read_quantization,
+    read_sharers,
+)
 from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.models.base import Base
 from idiolect.models.folder.model_source import get_public_name
 from idiolect.models.load import load_base
+from idiolect.models.quantization.kinds import QuantizeName
 from idiolect.prompts.chat_template import encode_invocation
 from idiolect.storage.manifest import Manifest
 
@@ -50,12 +56,16 @@ def export_adapter(
     # The public base lacks the task adapter, so both adapters are exported as one.
     if on == "public":
         adapter, name = _concat_for_public_base(source, adapter, base)
+    quantization = source.get_quantization(person)
     save_peft(
         out,
         adapter,
         base_name=name,
         invocation=get_invocation_ids(source, adapter, base),
-        about=source.provenance(person),
+        about={
+            **source.provenance(person),
+            **({"quantization": quantization} if quantization != "none" else {}),
+        },
     )
     return out
 
@@ -108,7 +118,11 @@ def import_adapter(
             )
         # An imported adapter has no history, so only its origin is recorded.
         record = AdapterRecord(
-            person=person, served="adapter", made_by="imported", sharers=read_sharers(folder)
+            person=person,
+            served="adapter",
+            made_by="imported",
+            sharers=read_sharers(folder),
+            quantization=read_quantization(folder),
         )
         opened.add([(record, adapter)])
         # The replaced adapter's numbers must not stay on disk.
@@ -117,16 +131,21 @@ def import_adapter(
 
 
 def load_matching_base(
-    store: AdapterSource, base: str | None, *, load: Callable[..., Base] = load_base
+    store: AdapterSource,
+    base: str | None,
+    *,
+    quantize: QuantizeName | None = None,
+    load: Callable[..., Base] = load_base,
 ) -> Base:
-    """Load the base that the adapters were made for; raises MismatchError if its weights
-    differ."""
+    """Load the base that the adapters were made for, quantized as the store's settings say if
+    ``quantize`` does not; raises MismatchError if its weights differ."""
     # The base runs as in training: dtype and device come from the store's settings.
     settings = store.settings
     loaded = load(
         base or store.base_source,
         dtype=settings.get("dtype", "auto"),
         device=settings.get("device", "auto"),
+        quantize=quantize or settings.get("quantize", "none"),
     )
     store.check_compatible(base=loaded.identity)
     return loaded

@@ -57,6 +57,8 @@ class AdapterRecord:
     """The same with the adapter."""
     sharers: tuple[str, ...] = ()
     """Pseudonyms of the sharers whose pieces the adapter is made of."""
+    quantization: str = "none"
+    """How the base was quantized on which the adapter was trained."""
     row: int | None = None
     privacy: PrivacyGuarantee | None = None
     """What differential privacy promises, if the adapter was trained with it."""

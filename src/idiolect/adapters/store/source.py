@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from idiolect.adapters.protocol import Adapter
 from idiolect.errors import MismatchError, MissingError
+from idiolect.models.base import Base
 from idiolect.storage.manifest import Manifest
 
 WITHDRAWN = "withdrawn"
@@ -74,6 +75,10 @@ class AdapterSource(Protocol):
         none."""
         ...
 
+    def get_quantization(self, person: str) -> str:
+        """How the base was quantized on which a person's adapter was made."""
+        ...
+
     def check_compatible(self, *, base: str) -> None:
         """Raise MismatchError if the adapters are for another base."""
         ...
@@ -90,6 +95,26 @@ def get_usable_adapter(source: AdapterSource, person: str) -> Adapter | None:
             f"withdrawn, so it was removed; make it again: idiolect {source.made_by_command}"
         )
     return source.get_adapter(person)
+
+
+def describe_other_quantization(made_on: str, base: Base) -> str:
+    """Return a sentence that an adapter runs on a base that is quantized otherwise than the one it
+    was made on; empty if it is the same."""
+    if made_on == base.quantization:
+        return ""
+    here, there = (
+        "an unquantized base" if name == "none" else f"a base in {name}"
+        for name in (base.quantization, made_on)
+    )
+    return f"the adapter was made on {there} and runs on {here}: answers may differ"
+
+
+def read_quantization(folder: Path) -> str:
+    """Return how the base was quantized on which an exported adapter was made."""
+    try:
+        return str(Manifest.read_unchecked(folder).config.get("quantization", "none"))
+    except MissingError:
+        return "none"
 
 
 def read_sharers(folder: Path) -> tuple[str, ...]:

@@ -84,6 +84,11 @@ class AdapterStore(PersonStore[AdapterRecord]):
             return {}
         return {"pool": pool.get("id", ""), "sharers": list(record.sharers)}
 
+    def get_quantization(self, person: str) -> str:
+        """How the base was quantized on which a person's adapter was trained."""
+        record = self.get_record(person)
+        return record.quantization if record else "none"
+
     def people_using(self, sharers: Collection[str]) -> tuple[str, ...]:
         """People whose adapters are made of pieces of any of these sharers, sorted."""
         self._refresh_shards()

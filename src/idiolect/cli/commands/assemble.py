@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 )
 @click.option("--no-wait", is_flag=True, help="Fail at once if another process writes the recipes.")
 # Options and the settings of `RecipeConfig` that they set.
-@config_options(seed="assemble.seed", dtype="dtype", device="device")
+@config_options(seed="assemble.seed", dtype="dtype", quantize="quantize", device="device")
 @json_option
 def assemble_command(
     data: Path,

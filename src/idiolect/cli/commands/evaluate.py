@@ -59,6 +59,7 @@ METHODS = ("base", "rag", "full-history", "pag", "oppu", "oppu+rag", "oppu+pag")
     k="k",
     gate="personal.gate.on",
     dtype="dtype",
+    quantize="quantize",
     device="device",
 )
 @json_option

@@ -110,6 +110,7 @@ MAX_NAMED_PEOPLE = 8
     k="context.k",
     gate="gate.on",
     dtype="dtype",
+    quantize="quantize",
     device="device",
 )
 @json_option

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from idiolect.cli.formatting import strip_control_characters
 from idiolect.cli.options import (
     PATH_TYPE,
+    QUANTIZE_HELP,
     json_option,
     person_option,
     pool_moved_option,
@@ -20,6 +22,9 @@ from idiolect.cli.output import print_json, print_table
 from idiolect.cli.progress import redirect_stdout_to_stderr
 from idiolect.cli.strict_command import StrictCommand
 from idiolect.errors import DataError
+
+if TYPE_CHECKING:
+    from idiolect.models.quantization.kinds import QuantizeName
 
 SERVED_BY_BASE = "this person has no adapter in use; the base model answered"
 
@@ -41,6 +46,11 @@ SERVED_BY_BASE = "this person has no adapter in use; the base model answered"
     "--profiles", type=PATH_TYPE, help="Folder of profiles, if adapters were trained with them."
 )
 @store_base_option
+@click.option(
+    "--quantize",
+    metavar="KIND",
+    help=f"{QUANTIZE_HELP} none.  [default: as the adapters were made]",
+)
 @pool_moved_option
 @json_option
 def predict_command(
@@ -50,6 +60,7 @@ def predict_command(
     data: Path | None,
     profiles: Path | None,
     base: str | None,
+    quantize: QuantizeName | None,
     pool: Path | None,
     as_json: bool,
 ) -> None:
@@ -76,6 +87,7 @@ def predict_command(
                 person=person,
                 text=text,
                 base=base,
+                quantize=quantize,
                 data=data,
                 profiles=profiles,
                 pool=pool,
@@ -84,6 +96,8 @@ def predict_command(
     if as_json:
         print_json(prediction)
         return
+    if prediction.warning:
+        click.echo(f"warning: {prediction.warning}", err=True)
     if prediction.served_by == "base":
         click.echo(SERVED_BY_BASE, err=True)
     click.echo(strip_control_characters(prediction.text))

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from idiolect.models.base import Base
 from idiolect.models.device import get_free_bytes
 from idiolect.models.model_thread import claim_model
+from idiolect.models.quantization.modules import is_quantized
 
 PackedMatrices = tuple[Tensor, Tensor]
 """A packed weight [O, D], and the same transposed [D, O]."""
@@ -138,9 +139,10 @@ def _make_forward(matrices: PackedMatrices, bias: Tensor | None) -> Callable[[Te
 
 def _can_prepack(module: nn.Linear) -> bool:
     weight = module.weight
+    is_frozen = not (weight.requires_grad or is_quantized(weight))
     # A subclass with its own forward may do more than the product, for example route tokens.
     return type(module).forward is nn.Linear.forward and (
-        weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and not weight.requires_grad
+        weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and is_frozen
     )
 
 

@@ -18,6 +18,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from idiolect.errors import IntegrityError, MismatchError
 from idiolect.models.folder.folder_forms import CONFIG_FILE
 from idiolect.models.folder.load_errors import describe_load_error
+from idiolect.models.quantization.kinds import QUANTIZATION_FIELD, find_stored_quantization
 from idiolect.storage.files import explain_os_errors
 
 MAX_CONFIG_BYTES = 1_000_000
@@ -58,7 +59,7 @@ def load_model_config(folder: Path) -> PreTrainedConfig:
     """Return the config without the settings that say how to run the model.
 
     Raises MismatchError if it is not the config of a model that transformers knows, or if the
-    weights are quantized.
+    weights are quantized by something else than bitsandbytes.
     """
     file = folder / CONFIG_FILE
     with explain_os_errors("read", file):
@@ -77,17 +78,17 @@ def load_model_config(folder: Path) -> PreTrainedConfig:
             else f"names the model type {kind[:40]!r}, which transformers does not know"
         )
         raise MismatchError(f"{file}: {why}; use another model")
-    if cast("Mapping[str, Any]", fields).get("quantization_config"):
-        raise MismatchError(
-            f"{file}: the weights are quantized, which is not supported; use the model's weights "
-            "in float32 or bfloat16"
-        )
+    stored = find_stored_quantization(cast("Mapping[str, Any]", fields), file)
+    fields.pop(QUANTIZATION_FIELD, None)
     try:
-        return CONFIG_MAPPING[kind].from_dict(_leave_out(fields))
+        config = CONFIG_MAPPING[kind].from_dict(_leave_out(fields))
     except Exception as error:  # the errors of transformers' configs share no base class
         raise MismatchError(
             f"{file}: not a valid config: {describe_load_error(error)}; copy the model again"
         ) from error
+    if stored is not None:
+        setattr(config, QUANTIZATION_FIELD, stored)
+    return config
 
 
 def require_causal_family(config: PreTrainedConfig, folder: Path) -> None:

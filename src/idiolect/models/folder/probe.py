@@ -28,6 +28,7 @@ from idiolect.models.folder.foreign_config import list_settings_files, load_mode
 from idiolect.models.folder.load_errors import describe_load_error
 from idiolect.models.folder.tokenizer_checks import get_embedding_rows
 from idiolect.models.folder.weights import silence_transformers
+from idiolect.models.quantization.kinds import QUANTIZATION_FIELD
 from idiolect.storage.files import read_json, sha256_file, write_json
 from idiolect.storage.manifest import Manifest
 
@@ -52,6 +53,8 @@ class ProbeResult:
     numbers: int = 0
     """How many numbers the model's weights and tables have; 0 if it cannot be built, which the
     loading process then finds out by itself."""
+    per_byte: int = 1
+    """How many numbers a byte of the weight files may hold."""
     template: str = ""
     """What is wrong with the chat template, in words; empty if nothing is."""
 
@@ -75,8 +78,8 @@ def check_foreign_model(folder: Path, kind: str, *, seconds: float = PROBE_SECON
     """
     found = _read_or_probe(folder, kind, seconds)
     held = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    # A number takes at least a byte, so this is generous.
-    if found.numbers > held + _SLACK:
+    # A number takes at least a byte, or half of one if it is quantized, so this is generous.
+    if found.numbers > found.per_byte * held + _SLACK:
         raise IntegrityError(
             f"{folder}: its config declares {found.numbers:,} numbers, and its weight files have "
             f"{held:,} bytes; copy the model again"
@@ -157,8 +160,10 @@ def _run_probe(folder: Path, kind: str, seconds: float) -> ProbeResult:
 def probe_model(folder: Path, kind: str) -> ProbeResult:
     """Build a model without weights, load its tokenizer and render a conversation."""
     factory: Any = getattr(transformers, kind)
+    config = load_model_config(folder)
+    stored = getattr(config, QUANTIZATION_FIELD, None) or {}
     with torch.device("meta"):
-        model = factory.from_config(load_model_config(folder), attn_implementation="eager")
+        model = factory.from_config(config, attn_implementation="eager")
     numbers = sum(one.numel() for one in (*model.parameters(), *model.buffers()))
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False
@@ -168,7 +173,8 @@ def probe_model(folder: Path, kind: str) -> ProbeResult:
     fault = ""
     if tokenizer.chat_template and kind != "AutoModelForSequenceClassification":
         fault = _find_template_fault(tokenizer, get_embedding_rows(model.config))
-    return ProbeResult(numbers=numbers, template=fault)
+    per_byte = 2 if stored.get("load_in_4bit") else 1
+    return ProbeResult(numbers=numbers, per_byte=per_byte, template=fault)
 
 
 def _find_template_fault(tokenizer: Any, rows: int | None) -> str:

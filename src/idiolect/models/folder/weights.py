@@ -4,6 +4,7 @@ loading."""
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -71,6 +72,8 @@ def silence_transformers() -> Iterator[None]:
     """Inside the context, transformers shows no progress bars or advice; this project reports
     progress through ``events``."""
     level = transformers_logging.get_verbosity()
+    # bitsandbytes tells which kernels it does not find.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

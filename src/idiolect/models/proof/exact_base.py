@@ -29,7 +29,9 @@ def make_exact_base(base: Base) -> Base | None:
     None if the base is in a wide precision itself, is quantized, or is too large.
     """
     weights = list(base.model.parameters())
-    if not all(one.dtype in (torch.bfloat16, torch.float16) for one in weights):
+    if base.quantization != "none" or not all(
+        one.dtype in (torch.bfloat16, torch.float16) for one in weights
+    ):
         return None
     decoder: Any = find_decoder(base.model)
     with contextlib.ExitStack() as changes:

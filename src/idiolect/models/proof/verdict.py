@@ -83,6 +83,7 @@ def _find_cache_file(base: Base) -> Path:
             if base.device.type == "cuda"
             else torch.backends.cpu.get_cpu_capability(),
             str(base.dtype),
+            base.quantization,
         ]
     )
     return get_cache_folder() / "verdicts" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"

@@ -8,6 +8,7 @@ from typing import Literal
 
 from idiolect.errors import UsageError
 from idiolect.models.device import DtypeName
+from idiolect.models.quantization.kinds import QuantizeName
 from idiolect.prompts.render import PromptConfig
 
 Aggregate = Literal["delta", "factors"]
@@ -78,3 +79,5 @@ class RecipeConfig:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     dtype: DtypeName = "auto"
     device: str = "auto"
+    quantize: QuantizeName = "none"
+    """How the base's linear layers are quantized when it is loaded (``models/quantization/``)."""

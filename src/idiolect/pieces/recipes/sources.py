@@ -18,7 +18,7 @@ from idiolect.pieces.recipes.recipe import build_adapter
 from idiolect.pieces.recipes.shard import RecipeRecord
 from idiolect.pieces.recipes.store import RecipeStore
 
-_PROMPT_SETTINGS = ("prompt", "dtype", "device")
+_PROMPT_SETTINGS = ("prompt", "dtype", "device", "quantize")
 """Settings of recipes that determine how items are rendered; a store of adapters uses the same
 names."""
 
@@ -32,7 +32,9 @@ class MixtureSource:
         self.folder, self.made_by_command = recipes.folder, recipes.made_by_command
         self.base, self.task = recipes.base, recipes.task
         self.base_name, self.base_source = recipes.base_name, recipes.base_source
-        self.settings = {name: recipes.settings[name] for name in _PROMPT_SETTINGS}
+        self.settings = {
+            name: recipes.settings[name] for name in _PROMPT_SETTINGS if name in recipes.settings
+        }
         self.check_compatible = recipes.check_compatible
 
     @property
@@ -51,6 +53,10 @@ class MixtureSource:
         self.pool.refresh_sharers()
         recipe = self.recipes.load_recipe(person)
         return build_adapter(recipe, self.pool) if recipe and recipe.sharers else None
+
+    def get_quantization(self, person: str) -> str:
+        """How the base was quantized on which the person's recipe was made."""
+        return str(self.settings.get("quantize", "none"))
 
     def provenance(self, person: str) -> Mapping[str, Any]:
         """Return the pool and the sharers whose pieces make up a person's adapter."""

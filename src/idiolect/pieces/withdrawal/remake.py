@@ -23,6 +23,7 @@ from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
+from idiolect.models.quantization.kinds import QuantizeName
 from idiolect.pieces.assembly.assembler import Assembler
 from idiolect.pieces.assembly.target_users import require_enough_sharers
 from idiolect.pieces.pool.pool import Pool
@@ -40,6 +41,10 @@ from idiolect.training.runs.run import PersonalizeRun
 
 WITHDRAWN_REASON = "a sharer of its pieces withdrew"
 Outcome = Literal["reassembled", "retrained", "discarded", "deleted"]
+
+
+BaseKind = tuple[DtypeName, str, QuantizeName]
+"""The dtype, device and quantization of a base in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +66,8 @@ class Rebuilder:
     pool: Pool
     sharers: frozenset[str]
     dataset: Dataset | None = None
-    bases: Mapping[tuple[DtypeName, str], Base] = field(default_factory=dict)
-    """The pool's base by dtype and device, as the recipes' settings need it."""
+    bases: Mapping[BaseKind, Base] = field(default_factory=dict)
+    """The pool's base by dtype, device and quantization, as the recipes' settings need it."""
     base_source: str | None = None
     profiles: Path | None = None
     allow_older: bool = False
@@ -175,7 +180,7 @@ class Rebuilder:
     def _assemble_recipes(self, store: RecipeStore, people: Sequence[str]) -> None:
         assert self.dataset is not None
         config = from_plain(RecipeConfig, store.settings, where=str(store.folder))
-        base = self.bases[config.dtype, config.device]
+        base = self.bases[config.dtype, config.device, config.quantize]
         task = get_task(self.dataset.task)
         run = Assembler(base, task, self.pool, config, store.folder, listener=self.listener)
         run.run(self.dataset.iter_histories(people), people=len(people), wait=self.wait)

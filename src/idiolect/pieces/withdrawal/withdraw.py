@@ -22,14 +22,13 @@ from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageEr
 from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.models.base import Base
-from idiolect.models.device import DtypeName
 from idiolect.models.folder.model_source import require_base_files
 from idiolect.models.load import load_base
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import RecipeConfig
 from idiolect.pieces.sharing.pool_ledger import PoolLedger
 from idiolect.pieces.withdrawal.dependents import Dependents, find_dependents, find_mentions
-from idiolect.pieces.withdrawal.remake import RebuildEffect, Rebuilder, delete_export
+from idiolect.pieces.withdrawal.remake import BaseKind, RebuildEffect, Rebuilder, delete_export
 from idiolect.pieces.withdrawal.request import WithdrawRequest
 from idiolect.privacy.ledger import Ledger
 from idiolect.storage.files import hold_lock, read_json, write_json
@@ -159,16 +158,17 @@ def _open_dataset(data: Path | None, pool: Pool) -> Dataset | None:
     return dataset
 
 
-def _load_bases(
-    found: Dependents, pool: Pool, source: str | None
-) -> dict[tuple[DtypeName, str], Base]:
+def _load_bases(found: Dependents, pool: Pool, source: str | None) -> dict[BaseKind, Base]:
     """Load the base as each store of recipes needs it, before the pool changes, so that a missing
     base has no effect."""
     configs = (from_plain(RecipeConfig, recipes.settings) for recipes in found.recipes)
-    # Load each combination of dtype and device once.
-    kinds: set[tuple[DtypeName, str]] = {(config.dtype, config.device) for config in configs}
+    # Load each combination of dtype, device and quantization once.
+    kinds: set[BaseKind] = {(c.dtype, c.device, c.quantize) for c in configs}
     at = source or pool.base_source
-    return {kind: load_base(at, dtype=kind[0], device=kind[1]) for kind in kinds}
+    return {
+        (dtype, device, quantize): load_base(at, dtype=dtype, device=device, quantize=quantize)
+        for dtype, device, quantize in kinds
+    }
 
 
 def _find_pseudonyms(pool: Pool, store: Path | None, people: Sequence[str]) -> list[str]:

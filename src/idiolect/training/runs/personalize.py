@@ -246,4 +246,5 @@ class Personalizer:
             last_loss=trained.last_loss if trained else 0.0,
             gate_base=without,
             gate_adapter=having,
+            quantization=self.context.base.quantization,
         )

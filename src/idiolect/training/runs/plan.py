@@ -20,6 +20,7 @@ from idiolect.history.history import History
 from idiolect.history.suppress import contains_forgotten
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
+from idiolect.models.quantization.kinds import QuantizeName
 from idiolect.privacy.suppression import SuppressionList
 from idiolect.profiles.profile import Profile
 from idiolect.prompts.context import ContextConfig, PersonContext
@@ -68,6 +69,8 @@ class PersonalConfig:
     """Set if people are trained with differential privacy; see ``training/private/request.py``."""
     dtype: DtypeName = "auto"
     device: str = "auto"
+    quantize: QuantizeName = "none"
+    """How the base's linear layers are quantized when it is loaded (``models/quantization/``)."""
 
     def __post_init__(self) -> None:
         if self.least_items < 1:
@@ -245,6 +248,8 @@ class Planner:
         profiles = self.context.profiles.get(history.person, ())
         settings = to_plain(self.config)
         del settings["device"]
+        # What the base is, also if its folder holds quantized weights.
+        settings["quantize"] = self.context.base.quantization
         # The pool counts by its id; its path may change.
         if self.config.pool is not None:
             settings["pool"] = self.config.pool.id

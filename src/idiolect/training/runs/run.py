@@ -11,7 +11,11 @@ from idiolect.adapters.formats.basis import hash_directions, load_basis, read_ba
 from idiolect.adapters.formats.peft import WEIGHTS_FILE, load_peft
 from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.protocol import Adapter
-from idiolect.adapters.store.source import read_sharers
+from idiolect.adapters.store.source import (
+    describe_other_quantization,
+    read_quantization,
+    read_sharers,
+)
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.config import to_plain
 from idiolect.errors import MismatchError, MissingError, UsageError
@@ -138,7 +142,9 @@ class PersonalizeRun:
         folder = request.profiles
         profiles = load_profiles(folder, task=task.name) if folder else {}
         lists = open_lists([find_list_beside(request.data), find_list_beside(request.store)])
-        base = load_base(request.base, dtype=config.dtype, device=config.device)
+        base = load_base(
+            request.base, dtype=config.dtype, device=config.device, quantize=config.quantize
+        )
         self.config = config = replace(config, lora=config.lora.resolve_for(base.model))
         engine = request.engine or EngineConfig()
         require_trainable(base, config.lora, engine)
@@ -178,6 +184,9 @@ class PersonalizeRun:
         if folder is None:
             return None
         adapter = load_peft(folder, base)
+        warning = describe_other_quantization(read_quantization(folder), base)
+        if warning:
+            self.listener(Message(text=f"warning: {folder}: {warning}"))
         if not adapter.config.is_same_kind(config.lora):
             raise MismatchError(
                 f"{folder}: {adapter.config.description} cannot be the start for "
