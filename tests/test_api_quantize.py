@@ -28,6 +28,12 @@ from support.unlearning_sets import CONFIG, FORGET, RETAIN
 
 pytest.importorskip("bitsandbytes")
 
+WIDE: dict[str, Any] = {
+    **SIZES,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "max_position_embeddings": 1024,
+}
 IN_NF4 = replace(UNGATED, quantize="nf4")
 QUESTION = "Film 3 (1990), Drama"
 
@@ -44,12 +50,7 @@ def measure_models_here() -> Iterator[None]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base, its copy with weights in nf4, a dataset, and a store that was trained in nf4."""
     place = tmp_path_factory.mktemp("quantized")
-    save_random_model(
-        LlamaConfig(
-            **SIZES | {"hidden_size": 64, "intermediate_size": 128, "max_position_embeddings": 1024}
-        ),
-        place / "base",
-    )
+    save_random_model(LlamaConfig(**WIDE), place / "base")
     small = load_base(place / "base", dtype="float32", device="cpu", quantize="nf4")
     with silence_transformers():
         small.model.save_pretrained(place / "small")

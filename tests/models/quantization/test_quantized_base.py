@@ -31,14 +31,19 @@ pytest.importorskip("bitsandbytes")
 pytest.importorskip("torchao")
 
 KINDS = ["nf4", "int8", "torchao-int8"]
-WIDE = {"hidden_size": 64, "intermediate_size": 128, "initializer_range": 0.1}
+WIDE: dict[str, Any] = {
+    **SIZES,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "initializer_range": 0.1,
+}
 PATH = "model.layers.1.self_attn.q_proj"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bases") / "wide"
-    save_random_model(LlamaConfig(**SIZES | WIDE), folder)
+    save_random_model(LlamaConfig(**WIDE), folder)
     return folder
 
 
@@ -199,7 +204,8 @@ def test_load_base_refuses_what_cannot_be_quantized(
         load_on_cpu(folder, "nf4", "float64")
     # 64 does not divide the inputs of the down projections.
     odd = tmp_path / "odd"
-    save_random_model(LlamaConfig(**SIZES | WIDE | {"intermediate_size": 96}), odd)
+    sizes: dict[str, Any] = {**WIDE, "intermediate_size": 96}
+    save_random_model(LlamaConfig(**sizes), odd)
     with pytest.raises(UsageError, match=r"layers\.0\.mlp\.down_proj has 96 inputs"):
         load_on_cpu(odd, "nf4")
     assert load_on_cpu(odd, "int8").quantization == "int8"
@@ -215,8 +221,8 @@ def test_require_plain_base_refuses_quantized_bases(bases: dict[str, Base], fold
 
 
 def test_count_weight_bytes_counts_packed_weights_once(tmp_path: Path) -> None:
-    sizes = {"hidden_size": 256, "intermediate_size": 512, "tie_word_embeddings": True}
-    save_random_model(LlamaConfig(**SIZES | sizes), tmp_path)
+    sizes: dict[str, Any] = {**SIZES, "hidden_size": 256, "intermediate_size": 512}
+    save_random_model(LlamaConfig(**sizes, tie_word_embeddings=True), tmp_path)
     plain = count_weight_bytes(load_on_cpu(tmp_path, dtype="bfloat16").model)
     decoder = 2 * sum(
         module.weight.numel()

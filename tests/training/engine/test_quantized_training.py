@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,8 +34,8 @@ SHARED_WORDS = tuple(range(40, 55))
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bases") / "wide"
-    wide = {"hidden_size": 64, "intermediate_size": 128, "initializer_range": 0.1}
-    save_random_model(LlamaConfig(**SIZES | wide), folder)
+    wide: dict[str, Any] = {**SIZES, "hidden_size": 64, "intermediate_size": 128}
+    save_random_model(LlamaConfig(**wide, initializer_range=0.1), folder)
     return folder
 
 
