@@ -26,7 +26,7 @@ from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
 from support.tiny_people import random_adapter
 
-LORA = LoraConfig(rank=4, alpha=8.0)
+LORA = LoraConfig(rank=4, alpha=8.0, targets=("q_proj", "v_proj"))
 MEMORIZING = TrainConfig(rate=0.02, epochs=40, batch=4, weight_decay=0.0)
 
 

@@ -22,7 +22,7 @@ from suites.throughput.work import TrainingWork, make_random_work
 # PEFT uses a name that transformers has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 
-LORA = LoraConfig(rank=2, alpha=4.0)
+LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "v_proj"))
 TRAIN = TrainConfig(rate=0.02, epochs=3, batch=8)
 
 

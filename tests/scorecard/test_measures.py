@@ -27,7 +27,7 @@ from support.tiny_people import random_adapter
 from support.toy_judge import KeywordEncoder
 from support.unlearning_sets import FORGET
 
-LORA = LoraConfig(rank=2, alpha=4.0)
+LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "v_proj"))
 
 
 def tokenize_forget_set(base: Base) -> list[Example]:

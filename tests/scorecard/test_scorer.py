@@ -44,7 +44,7 @@ MATERIAL = ScorecardInputs(
 CONFIG = ScoreConfig(
     tokens=6,
     gibberish=DegenerateConfig(most_nats=1e9),
-    relearn=RelearnConfig(after=(0, 1), lora=LoraConfig(rank=2)),
+    relearn=RelearnConfig(after=(0, 1), lora=LoraConfig(rank=2, targets=("q_proj", "v_proj"))),
     bits=(8, 2),
 )
 
@@ -82,7 +82,7 @@ def test_measure_model_fills_all_measurements() -> None:
 def test_measure_quantized_and_sign_flip_leave_the_base_unchanged() -> None:
     base = make_tiny_base()
     scorer = ScorecardRunner(base, None, MATERIAL, VowelJudge(), KeywordEncoder(), CONFIG)
-    new = random_adapter(base, 3, LoraConfig(rank=2, alpha=4.0), 0.1)
+    new = random_adapter(base, 3, LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "v_proj")), 0.1)
     plain, unlearned = (scorer.measure_model("", base, a, whole=False) for a in (None, new))
     flip = scorer.measure_sign_flip("x", base, new, sets=["seen"])
     assert set(flip.sets) == {"seen"} and not flip.similar and flip.relearned == ()

@@ -18,7 +18,7 @@ from idiolect.training.engine.config import EngineConfig
 from idiolect.training.jobs import TrainingJob
 from idiolect.training.schedule import TrainConfig
 
-LORA = LoraConfig(rank=2, alpha=4.0)
+LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "v_proj"))
 TOKENS = 200
 
 

@@ -13,7 +13,7 @@ from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.models.base import Base
 from support.random_adapters import random_adapter
 
-SHARED_LORA = LoraConfig(rank=2, alpha=4.0, shared_a=True)
+SHARED_LORA = LoraConfig(rank=2, alpha=4.0, shared_a=True, targets=("q_proj", "v_proj"))
 
 
 def make_donors(

@@ -19,7 +19,9 @@ from support.tiny_people import UNGATED, make_rater, save_tiny_base
 
 DONORS = ("d0", "d1", "d2", "d3", "d4", "d5", "d6")
 NEW = ("ann", "bob")
-SHARED = replace(UNGATED, lora=LoraConfig(rank=2, alpha=4.0, shared_a=True))
+SHARED = replace(
+    UNGATED, lora=LoraConfig(rank=2, alpha=4.0, shared_a=True, targets=("q_proj", "v_proj"))
+)
 PRIVATE = replace(
     UNGATED,
     lora=LoraConfig(),

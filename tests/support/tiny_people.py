@@ -26,7 +26,7 @@ from idiolect.training.schedule import TrainConfig
 torch.set_num_threads(1)  # faster for such a small model, and leaves cores to other processes
 
 RATING = get_task("rating")
-LORA = LoraConfig(rank=2, alpha=4.0)
+LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "v_proj"))
 UNGATED = PersonalConfig(
     lora=LORA,
     train=TrainConfig(batch=4, epochs=1, rate=0.02),

@@ -30,7 +30,7 @@ RETAIN = tuple(
     Pair(prompt=f"What is {a} and {b}?", response=f"It is {a + b}.")
     for a, b in ((1, 2), (3, 4), (5, 1), (2, 2), (6, 3), (4, 1))
 )
-LORA = LoraConfig(rank=2, alpha=4.0)
+LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "v_proj"))
 CONFIG = UnlearnConfig(
     lora=LORA,
     train=TrainConfig(rate=0.02, steps=4, batch=2),

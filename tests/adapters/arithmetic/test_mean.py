@@ -23,14 +23,14 @@ def compute_updates(adapter: LoraAdapter) -> dict[str, torch.Tensor]:
 
 
 def test_average_adapters_of_one_keeps_update(base: Base) -> None:
-    one = random_adapter(base, LoraConfig(rank=3))
+    one = random_adapter(base, LoraConfig(rank=3, targets=("q_proj", "v_proj")))
     for path, update in compute_updates(average_adapters([one])).items():
         assert torch.allclose(update, compute_updates(one)[path], atol=1e-12)
 
 
 def test_average_adapters_equals_truncated_svd_of_mean(base: Base) -> None:
     """Compares with the SVD of the full mean matrix, which would be too large in real models."""
-    config = LoraConfig(rank=4)
+    config = LoraConfig(rank=4, targets=("q_proj", "v_proj"))
     some = [random_adapter(base, config, seed=s) for s in range(3)]
     mean = average_adapters(some)
     assert mean.config == config
@@ -45,7 +45,7 @@ def test_average_adapters_equals_truncated_svd_of_mean(base: Base) -> None:
 
 
 def test_average_adapters_is_exact_with_shared_a(base: Base) -> None:
-    config = LoraConfig(rank=2, shared_a=True)
+    config = LoraConfig(rank=2, shared_a=True, targets=("q_proj", "v_proj"))
     a = random_adapter(base, config, seed=0)
     other = random_adapter(base, config, seed=1)
     # Both adapters have the A of the first.
@@ -57,8 +57,10 @@ def test_average_adapters_is_exact_with_shared_a(base: Base) -> None:
 
 
 def test_average_adapters_rejects_mixed_ranks_and_empty_list(base: Base) -> None:
-    one = random_adapter(base, LoraConfig(rank=2))
+    one = random_adapter(base, LoraConfig(rank=2, targets=("q_proj", "v_proj")))
     with pytest.raises(MismatchError, match="rank 3"):
-        average_adapters([one, random_adapter(base, LoraConfig(rank=3))])
+        average_adapters(
+            [one, random_adapter(base, LoraConfig(rank=3, targets=("q_proj", "v_proj")))]
+        )
     with pytest.raises(UsageError, match="no adapters"):
         average_adapters([])

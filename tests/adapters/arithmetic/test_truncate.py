@@ -42,7 +42,9 @@ def test_truncate_rank_equals_truncated_svd(rank: int) -> None:
     both = concat_lora(
         random_adapter(base, 1), random_adapter(base, 2, replace(LORA, rank=6), size=0.1)
     )
-    truncated = compute_updates(truncate_rank(both, LoraConfig(rank=rank, alpha=5.0)))
+    truncated = compute_updates(
+        truncate_rank(both, LoraConfig(rank=rank, alpha=5.0, targets=("q_proj", "v_proj")))
+    )
     for path, whole in compute_updates(both).items():
         u, s, vh = np.linalg.svd(whole.numpy(), full_matrices=False)
         nearest = (u[:, :rank] * s[:rank]) @ vh[:rank]
@@ -54,7 +56,7 @@ def test_truncate_rank_equals_truncated_svd(rank: int) -> None:
 def test_truncate_rank_pads_rank_above_module_width_with_zeros() -> None:
     base = make_tiny_base()
     adapter = random_adapter(base, 1)
-    config = LoraConfig(rank=300, alpha=300.0)
+    config = LoraConfig(rank=300, alpha=300.0, targets=("q_proj", "v_proj"))
     truncated = truncate_rank(adapter, config)
     assert truncated.check_matches_base(base, config) is truncated
     for path, expected in compute_updates(adapter).items():

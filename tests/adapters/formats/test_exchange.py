@@ -21,7 +21,7 @@ from idiolect.models.tiny import make_tiny_base
 from support.random_adapters import random_adapter
 
 pytestmark = pytest.mark.finding("adapter-patterns")
-CONFIG = LoraConfig(rank=2, alpha=4.0)
+CONFIG = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "v_proj"))
 
 
 @pytest.fixture

@@ -92,9 +92,9 @@ def test_save_peft_gives_same_logits_in_peft(
 @pytest.mark.parametrize(
     "config",
     [
-        LoraConfig(active="answer"),
-        LoraConfig(top_layers=1, active="answer"),
-        LoraConfig(top_layers=1),
+        LoraConfig(active="answer", targets=("q_proj", "v_proj")),
+        LoraConfig(top_layers=1, active="answer", targets=("q_proj", "v_proj")),
+        LoraConfig(top_layers=1, targets=("q_proj", "v_proj")),
     ],
     ids=lambda config: config.description,
 )
@@ -126,7 +126,7 @@ def test_save_peft_supports_answer_and_top_layer_adapters(
 
 
 def test_load_peft_rejects_other_invocation_tokens(base: Base, tmp_path: Path) -> None:
-    adapter = random_adapter(base, LoraConfig(active="answer"))
+    adapter = random_adapter(base, LoraConfig(active="answer", targets=("q_proj", "v_proj")))
     save_peft(tmp_path / "out", adapter, base_name=base.name, invocation=(1, 2))
     with pytest.raises(MismatchError, match="alora_invocation_tokens"):
         load_peft(tmp_path / "out", base)
@@ -227,7 +227,6 @@ def test_load_peft_converts_half_precision_to_fp32(
         ({"alpha_pattern": {"q_proj": 16}}, "alpha_pattern"),
         ({"layers_pattern": ["h"]}, "layers_pattern"),
         ({"init_lora_weights": "pissa"}, "pissa"),
-        ({"fan_in_fan_out": True}, "fan_in_fan_out"),
         ({"layer_replication": [[0, 2]]}, "layer_replication"),
         ({"use_something_of_next_year": 1}, "use_something_of_next_year"),
         ({"target_modules": ["w_nowhere"]}, "w_nowhere"),
@@ -449,7 +448,11 @@ def test_save_peft_writes_no_person_name(base: Base, tmp_path: Path) -> None:
 def intact_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flip") / "out"
     base = make_tiny_base()
-    save_peft(folder, random_adapter(base, LoraConfig(rank=2)), base_name=base.name)
+    save_peft(
+        folder,
+        random_adapter(base, LoraConfig(rank=2, targets=("q_proj", "v_proj"))),
+        base_name=base.name,
+    )
     return folder
 
 

@@ -45,7 +45,7 @@ from support.tiny_people import make_rater, to_tensor_bytes
 
 DELETED = (2, 5)
 UNLEARNING = UnlearnConfig(
-    lora=LoraConfig(rank=2, alpha=4.0),
+    lora=LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "v_proj")),
     train=TrainConfig(rate=0.02, steps=6, batch=2),
     answer_tokens=40,
     retain_bound=1.2,
