@@ -17,6 +17,7 @@ from idiolect.inference.generator import Generator
 from idiolect.inference.nll import compute_target_nll
 from idiolect.inference.scoring import compute_item_losses
 from idiolect.models.base import Base
+from idiolect.models.logits import has_plain_head
 from idiolect.models.structure import find_decoder
 from idiolect.models.tiny import make_tiny_base
 from idiolect.models.ways import Ways
@@ -183,6 +184,7 @@ def test_score_choices_is_the_same_in_single_rows(
 def test_scoring_without_batches_runs_single_rows() -> None:
     base = replace(make_tiny_base(), ways=Ways(batched=False))
     rows = list_requests(base)
+    assert has_plain_head(base.model)  # tried once per model, in a forward of its own
     with record_forwards(base) as shapes:
         compute_item_losses(base, rows, {}, forward_tokens=4096)
         Generator(base).compute_likelihoods(rows)

@@ -167,7 +167,7 @@ def test_engine_config_refuses_unknown_layout() -> None:
 def test_attention_score_bytes_reads_the_text_config() -> None:
     """The outer config of a multimodal model has no layers."""
     base = make_tiny_base()
-    config = SimpleNamespace(get_text_config=lambda: base.model.config)
+    config = SimpleNamespace(get_text_config=lambda **_: base.model.config)
     outer: Any = SimpleNamespace(model=SimpleNamespace(config=config), dtype=base.dtype)
     assert attention_score_bytes(outer, 100) == attention_score_bytes(base, 100) > 0
 

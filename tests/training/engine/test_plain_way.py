@@ -15,6 +15,7 @@ from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraConfig
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
+from idiolect.models.logits import has_plain_head
 from idiolect.models.structure import find_decoder
 from idiolect.models.tiny import make_tiny_base
 from idiolect.models.ways import Ways
@@ -109,6 +110,7 @@ def test_train_many_obeys_single_ways(ways: Ways, settings: dict[str, Any]) -> N
 def test_train_many_runs_single_rows_without_padding_if_not_batched() -> None:
     base, jobs = make_tiny_base(), make_jobs()
     base = replace(base, ways=Ways(batched=False))
+    assert has_plain_head(base.model)  # tried once per model, in a forward of its own
     with record_inputs(base) as seen:
         train_many(base, jobs, LORA, TrainConfig(batch=4, epochs=1))
     rows = sorted(tuple(ids[0].tolist()) for ids in seen)

@@ -98,7 +98,7 @@ def count_activations(model: Any) -> int:
     twice, which about equals the norms in fp32 and the activation function that it leaves out.
     """
     numbers = 0
-    chosen = getattr(model.config.get_text_config(), "num_experts_per_tok", None)
+    chosen = getattr(get_text_config(model), "num_experts_per_tok", None)
     for module in find_decoder(model).modules():
         if isinstance(module, (nn.Linear, Conv1D)):
             numbers += sum(module.weight.shape)
