@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, MambaConfig, MixtralConfig
+from transformers import AutoModelForCausalLM, FalconConfig, MambaConfig, MixtralConfig
 
 from idiolect.models.tiny import make_tiny_base
 from idiolect.training.base_report.model_sizes import make_empty_copy, measure_sizes
@@ -32,6 +32,17 @@ def test_make_empty_copy_has_same_sizes_and_no_weights() -> None:
     empty = make_empty_copy(model)
     assert {one.device.type for one in empty.parameters()} == {"meta"}
     assert measure_sizes(empty) == measure_sizes(model)
+
+
+def test_make_empty_copy_takes_model_with_own_attention() -> None:
+    """Falcon picks its layers by the attention's name when it is built."""
+    config = FalconConfig(
+        vocab_size=258, hidden_size=32, num_hidden_layers=2, num_attention_heads=4
+    )
+    model = make_model(config)
+    model.config._attn_implementation = "idiolect"
+    assert measure_sizes(make_empty_copy(model)).parameters == measure_sizes(model).parameters
+    assert model.config._attn_implementation == "idiolect"
 
 
 def test_make_empty_copy_ties_weights() -> None:

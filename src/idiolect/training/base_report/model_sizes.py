@@ -38,8 +38,11 @@ class ModelSizes:
 
 def make_empty_copy(model: Any) -> Any:
     """Return a model of the same class and config without memory for weights (on ``meta``)."""
+    config = copy.deepcopy(model.config)
+    # Falcon picks its layers by the attention's name, and knows those of transformers only.
+    config._attn_implementation = "eager"
     with torch.device("meta"), silence_transformers():
-        made = type(model)(copy.deepcopy(model.config))
+        made = type(model)(config)
         made.tie_weights()
     return made.eval()
 
