@@ -189,6 +189,16 @@ def test_activation_bytes_counts_experts_that_a_token_runs_through() -> None:
     assert activation_bytes(make_family_base("mamba")) == 4 * wide
 
 
+def test_activation_bytes_is_the_same_for_packed_weights() -> None:
+    """As 4-bit weights are stored: all numbers in one column."""
+    base = make_tiny_base()
+    expected = activation_bytes(base)
+    for module in base.model.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.weight = torch.nn.Parameter(torch.zeros(module.weight.numel() // 2, 1))
+    assert activation_bytes(base) == expected
+
+
 def test_activation_bytes_counts_transposed_linear_layers() -> None:
     config = GPT2Config(vocab_size=258, n_embd=32, n_layer=2, n_head=4)
     base = replace(make_tiny_base(), model=AutoModelForCausalLM.from_config(config))

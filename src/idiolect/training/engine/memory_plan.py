@@ -100,7 +100,9 @@ def count_activations(model: Any) -> int:
     numbers = 0
     chosen = getattr(get_text_config(model), "num_experts_per_tok", None)
     for module in find_decoder(model).modules():
-        if isinstance(module, (nn.Linear, Conv1D)):
+        if isinstance(module, nn.Linear):
+            numbers += module.in_features + module.out_features  # a 4-bit weight has another shape
+        elif isinstance(module, Conv1D):
             numbers += sum(module.weight.shape)
         elif not isinstance(module, nn.Conv1d):
             # The matrices of experts are in one parameter [experts, inputs, outputs] (or outputs
