@@ -59,7 +59,7 @@ def adapt(request: AdaptRequest, *, listener: Listener = null_listener) -> Adapt
     profiles, histories = request.profiles, list(dataset.iter_histories(chosen))
     require_none_forgotten(histories, task.name, request.data, out)
     return adapt_to_task(
-        load_base(request.base, dtype=config.dtype, device=config.device),
+        load_base(request.base, dtype=config.dtype, device=config.device, listener=listener),
         task,
         histories,
         ExcludedTestSet(task, dataset.iter_histories(excluded)),

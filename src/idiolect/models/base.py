@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from idiolect.errors import MismatchError
 from idiolect.models.structure import get_text_config
 from idiolect.models.ways import Ways
 
@@ -49,6 +50,15 @@ class Base:
         """The dtype of the weights, in which quantized layers compute, too."""
         dtypes = (p.dtype for p in self.model.parameters() if p.is_floating_point())
         return next(dtypes)
+
+    def require_way(self, way: str) -> None:
+        """Raise MismatchError if a way of running (a field of ``Ways``) is wrong for this base."""
+        if not getattr(self.ways, way):
+            reason = self.ways.reasons.get(way, "it was found to be wrong")
+            raise MismatchError(
+                f"{self.name}: the way {way!r} of running it is off for this base: {reason}; run "
+                "its rows in the plain way"
+            )
 
     @property
     def pad_token_id(self) -> int:

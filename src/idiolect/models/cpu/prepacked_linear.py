@@ -132,7 +132,10 @@ def find_packing_fault(modules: Iterable[nn.Module]) -> str | None:
 
 def _make_forward(matrices: PackedMatrices, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
     def forward(x: Tensor) -> Tensor:
-        return cast("Tensor", _PackedLinearFunction.apply(x, matrices, bias))
+        # The product has two dimensions: a view that a custom function returns could not be changed
+        # in place, as Falcon does.
+        product = cast("Tensor", _PackedLinearFunction.apply(x.flatten(0, -2), matrices, bias))
+        return product.view(*x.shape[:-1], product.shape[-1])
 
     return forward
 

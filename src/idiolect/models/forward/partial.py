@@ -69,8 +69,9 @@ def forward_part(
     ``front``: keys and values [B, K, P, d] of each row's tokens before its start; entries after
     them are ignored. ``edge`` [B, S, D]: the input of layer ``first``; only layers from there on
     run. ``until``: only layers before this one run. Check ``has_full_attention`` of the longest row
-    first.
+    first. Raises MismatchError if such partial forwards are wrong for the base.
     """
+    base.require_way("prefix" if edge is None else "layers")
     decoder: Any = find_decoder(base.model)
     width = ids.shape[1]
     # ``longest`` is P, the width of the keys and values in front.

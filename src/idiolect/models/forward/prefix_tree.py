@@ -113,7 +113,8 @@ class PrefixTree:
 
 def forward_tree(base: Base, tree: PrefixTree) -> Tensor:
     """Return the decoder's hidden states [N, D] of a tree; check ``partial.has_full_attention``
-    first."""
+    first. Raises MismatchError if trees are wrong for the base."""
+    base.require_way("tree")
     decoder: Any = find_decoder(base.model)
     with attention.use_attention(base.model, NAME, tree=tree):
         hidden = decoder(

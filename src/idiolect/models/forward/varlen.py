@@ -54,7 +54,9 @@ class PackedSequences:
 
 def forward_packed(base: Base, ids: Tensor, spans: PackedSequences) -> Tensor:
     """Return the decoder's hidden states [N, D] of tokens [N]; check
-    ``partial.has_full_attention`` first."""
+    ``partial.has_full_attention`` first. Raises MismatchError if packed rows are wrong for the
+    base."""
+    base.require_way("packed")
     decoder: Any = find_decoder(base.model)
     with attention.use_attention(base.model, NAME, spans=spans):
         hidden = decoder(

@@ -114,7 +114,7 @@ def _iter_errors(
                 if not partial:
                     yield ("inputs", call), torch.full(row_M.shape, torch.inf), row_M
                 continue
-            yield ("inputs", call), _compare(found[kept_M], input_ND[first_M]), row_M
+            yield ("inputs", call), _compare(found[kept_M], input_ND[first_M], input_ND), row_M
             if call in plain.gradients:
                 # The gradient of a shared token is the sum of its gradients in all rows.
                 gradient_ND = plain.gradients[call]
@@ -123,11 +123,11 @@ def _iter_errors(
                 ).index_add(0, places, gradient_ND[stands_for].to(_widen(gradient_ND)))
                 arrived = one.recording.find_gradient(call, one.tokens)
                 given = torch.zeros_like(summed) if arrived is None else arrived[kept_M]
-                yield ("gradients", call), _compare(given, summed), row_M
+                yield ("gradients", call), _compare(given, summed, gradient_ND), row_M
         if one.logits:
             tokens = torch.tensor(list(one.logits), device=device)
             given = torch.stack(list(one.logits.values()))
-            yield _LOGITS, _compare(given, plain.logits[tokens]), row_N[tokens.cpu()]
+            yield _LOGITS, _compare(given, plain.logits[tokens], plain.logits), row_N[tokens.cpu()]
 
 
 def measure_noise(plain: PlainRun, rounded: PlainRun, rows: ProbeRows) -> dict[What, TensorError]:
@@ -140,7 +140,7 @@ def measure_noise(plain: PlainRun, rounded: PlainRun, rows: ProbeRows) -> dict[W
         ("logits", {("", 0): rounded.logits}, {("", 0): plain.logits}),
     ):
         errors = {
-            call: _summarize(_compare(left[call], right[call]), row_N)
+            call: _summarize(_compare(left[call], right[call], right[call]), row_N)
             for call in right
             if call in left
         }
@@ -167,16 +167,17 @@ def compare_logits(
     return {_LOGITS: _summarize(error_M, row_M)}
 
 
-def _compare(given: Tensor, right: Tensor) -> Tensor:
+def _compare(given: Tensor, right: Tensor, whole_ND: Tensor) -> Tensor:
     """Return the relative error of each token [M] of tensors [M, D], on the CPU.
 
-    It is relative to the token's own size, or to the median size if that is larger: the errors of
-    small tokens do not matter, and one huge token must not hide the others.
+    It is relative to the token's own size, or to the median size in the whole plain run if that is
+    larger: the errors of small tokens do not matter, and one huge token must not hide the others.
     """
     wide = _widen(right)
     size_M = torch.linalg.vector_norm(right.to(wide), dim=-1)
     error_M = torch.linalg.vector_norm(given.to(wide) - right.to(wide), dim=-1)
-    relative_M = error_M / size_M.clamp_min(size_M.median())
+    usual = torch.linalg.vector_norm(whole_ND.to(wide), dim=-1).median()
+    relative_M = error_M / size_M.clamp_min(usual)
     # Nothing divided by nothing is no error.
     return relative_M.where(error_M > 0, 0).where(error_M.isfinite(), torch.inf).cpu()
 
