@@ -40,7 +40,11 @@ def evaluate_dataset(
     personal = config.personal
     chosen = _sample_people(dataset, request.people, personal.train.seed, personal.least_items)
     loaded = load_base(
-        request.base, dtype=config.dtype, device=config.device, quantize=config.quantize
+        request.base,
+        dtype=config.dtype,
+        device=config.device,
+        quantize=config.quantize,
+        listener=listener,
     )
     further = {
         kind: load_base(source, dtype=config.dtype, device=config.device, quantize=config.quantize)

@@ -161,9 +161,8 @@ def compare_logits(
     """Return the error of logits [V] by token of the plain run."""
     tokens = torch.tensor(list(given))
     row_M = rows.make_row_numbers()[tokens]
-    error_M = _compare(
-        torch.stack(list(given.values())), plain.logits[tokens.to(plain.logits.device)]
-    )
+    right_MV = plain.logits[tokens.to(plain.logits.device)]
+    error_M = _compare(torch.stack(list(given.values())), right_MV, plain.logits)
     return {_LOGITS: _summarize(error_M, row_M)}
 
 

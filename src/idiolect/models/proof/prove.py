@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -59,6 +59,9 @@ def prove_ways(base: Base) -> Ways:
         return _Proof(base).find_ways()
 
 
+T = TypeVar("T")
+
+
 class _Stage:
     """A base in one precision with its plain run, to which each way is compared."""
 
@@ -89,28 +92,28 @@ class _Stage:
         """Run a way; return what is wrong, in words, or None. ``partial``: it runs a part of the
         modules only."""
 
-        def measure() -> Mapping[What, TensorError]:
-            passes = runner(self.base, self.rows, self.modules)
+        def measure(passes: list[FastPass]) -> Mapping[What, TensorError]:
             if len(passes) == 1 and not partial:
                 self._note_flat_modules(passes[0])
             return measure_errors(self.plain, self.rows, passes, partial=partial)
 
-        return self._judge(measure)
+        return self._judge(lambda: runner(self.base, self.rows, self.modules), measure)
 
     def find_generation_fault(self, *, cached: bool, padded: bool) -> str | None:
         """Generate with a cache or not, and with padding on the left or not."""
+        return self._judge(
+            lambda: generate_rows(self.base, self.rows, cached=cached, padded=padded),
+            lambda logits: compare_logits(logits, self.plain, self.rows),
+        )
 
-        def measure() -> Mapping[What, TensorError]:
-            logits = generate_rows(self.base, self.rows, cached=cached, padded=padded)
-            return compare_logits(logits, self.plain, self.rows)
-
-        return self._judge(measure)
-
-    def _judge(self, measure: Callable[[], Mapping[What, TensorError]]) -> str | None:
+    def _judge(
+        self, run: Callable[[], T], measure: Callable[[T], Mapping[What, TensorError]]
+    ) -> str | None:
         try:
-            excess = self.limits.find_excess(measure())
+            results = run()
         except Exception as error:  # families fail in many ways; all mean that the way is no way
             return f"it fails ({_describe_error(error)})"
+        excess = self.limits.find_excess(measure(results))
         return None if excess == 0 else f"its numbers differ by {excess:.2g} of their size"
 
     def _note_flat_modules(self, one: FastPass) -> None:

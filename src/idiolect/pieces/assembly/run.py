@@ -35,6 +35,12 @@ def assemble_data(
     RecipeStore.require_room(out, opened)
     require_none_forgotten(dataset.iter_histories(names), task.name, request.data, out)
     source = request.base or opened.base_source
-    loaded = load_base(source, dtype=config.dtype, device=config.device, quantize=config.quantize)
+    loaded = load_base(
+        source,
+        dtype=config.dtype,
+        device=config.device,
+        quantize=config.quantize,
+        listener=listener,
+    )
     run = Assembler(loaded, task, opened, config, out, listener=listener)
     return run.run(dataset.iter_histories(names), people=len(names), wait=request.wait)

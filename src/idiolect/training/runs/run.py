@@ -143,7 +143,11 @@ class PersonalizeRun:
         profiles = load_profiles(folder, task=task.name) if folder else {}
         lists = open_lists([find_list_beside(request.data), find_list_beside(request.store)])
         base = load_base(
-            request.base, dtype=config.dtype, device=config.device, quantize=config.quantize
+            request.base,
+            dtype=config.dtype,
+            device=config.device,
+            quantize=config.quantize,
+            listener=listener,
         )
         self.config = config = replace(config, lora=config.lora.resolve_for(base.model))
         engine = request.engine or EngineConfig()
