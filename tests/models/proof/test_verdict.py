@@ -41,7 +41,9 @@ def test_find_ways_proves_and_reports_once(proven: list[str]) -> None:
     assert isinstance(message, Message) and "rows are padded instead of packed" in message.text
 
 
-@pytest.mark.parametrize("change", ["identity", "dtype", "config", "torch", "version"])
+@pytest.mark.parametrize(
+    "change", ["identity", "quantization", "dtype", "config", "torch", "version"]
+)
 def test_find_ways_proves_again_for_whatever_can_change_it(
     change: str, proven: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,6 +51,8 @@ def test_find_ways_proves_again_for_whatever_can_change_it(
     find_ways(base, null_listener)
     if change == "identity":
         base = replace(base, identity="other")
+    elif change == "quantization":
+        base = replace(base, quantization="int8")
     elif change == "dtype":
         base = replace(base, model=base.model.to(torch.bfloat16))
     elif change == "config":

@@ -84,6 +84,7 @@ def _find_cache_file(base: Base) -> Path:
             else torch.backends.cpu.get_cpu_capability(),
             str(base.dtype),
             base.quantization,
+            base.quantization,
         ]
     )
     return get_cache_folder() / "verdicts" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
