@@ -1,0 +1,1 @@
+"""What it costs to bring a base: the proof, quantization, families without fast ways."""
