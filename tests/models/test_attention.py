@@ -72,3 +72,13 @@ def test_attend_grouped_rejects_unknown_tensors() -> None:
     query, key, value = make_inputs(0, 3)
     with pytest.raises(MismatchError, match="s_aux"):
         attend_grouped(MODULE, query, key, value, None, scaling=1.0, s_aux=torch.zeros(4))
+
+
+def test_attend_grouped_supports_narrow_values_and_gives_rows() -> None:
+    """DeepSeek's values are narrower than its queries; JetMoE views the output as rows."""
+    query, key, value = make_inputs(0, 5)
+    mask = make_causal_mask(5)
+    whole, _ = attend_grouped(MODULE, query, key, value, mask, scaling=0.25)
+    narrow, _ = attend_grouped(MODULE, query, key, value[..., :6], mask, scaling=0.25)
+    assert torch.allclose(narrow, whole[..., :6])
+    assert narrow.view(2, 5, 4 * 6).shape == (2, 5, 24)

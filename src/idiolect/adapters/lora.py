@@ -26,7 +26,7 @@ from idiolect.adapters.update_norm import require_bounded_update
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, MismatchError, UsageError
 from idiolect.models.base import Base
-from idiolect.models.structure import find_decoder, find_layers
+from idiolect.models.structure import find_decoder, find_layers, get_text_config
 
 _MAX_DESCRIBED_TARGETS = 12
 """Largest number of targets that messages name one by one."""
@@ -265,7 +265,10 @@ def require_lora_config(config: AdapterConfig) -> LoraConfig:
 
 def num_layers(model: Any) -> int:
     """The number of decoder layers of the model."""
-    return len(find_layers(find_decoder(model))[1])
+    try:
+        return len(find_layers(find_decoder(model))[1])
+    except LookupError:  # the layers are deeper in the decoder (RoFormer)
+        return int(get_text_config(model).num_hidden_layers)
 
 
 def find_first_layer(model: Any, config: AdapterConfig) -> int:

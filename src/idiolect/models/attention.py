@@ -76,7 +76,8 @@ def attend_grouped(
         _, past_values_BKPd = past
         past_weights, own_weights = weights.split([past_values_BKPd.shape[2], tokens], dim=3)
         output = past_weights @ past_values_BKPd + own_weights @ value
-    return output.view(rows, heads, tokens, width).transpose(1, 2), None
+    # Values may be narrower than queries (DeepSeek); some families view what they get as rows.
+    return output.view(rows, heads, tokens, -1).transpose(1, 2).contiguous(), None
 
 
 def reject_unknown_tensors(others: Mapping[str, object]) -> None:

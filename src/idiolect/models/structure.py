@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from torch import nn
@@ -42,6 +43,14 @@ def get_text_config(model: Any) -> PreTrainedConfig:
     return model.config.get_text_config(decoder=True)
 
 
+def copy_config(model: Any) -> Any:
+    """Return a copy of a model's config with which the same model can be made again: Falcon and
+    others look up their attention at once, and know that of transformers only."""
+    config = copy.deepcopy(model.config)
+    config._attn_implementation = "eager"
+    return config
+
+
 def find_attention_span(model: Any) -> int | None:
     """Return the number of tokens to which every layer attends; None if there is no limit.
 
@@ -55,6 +64,6 @@ def find_attention_span(model: Any) -> int | None:
     limits = [
         value
         for name, value in vars(config).items()
-        if name.endswith(_LIMIT_SUFFIXES) and isinstance(value, int) and value > 0
+        if name.endswith(_LIMIT_SUFFIXES) and type(value) is int and value > 0
     ]
     return min(limits, default=None)

@@ -7,7 +7,6 @@ memory. Loading PEFT takes seconds, so the family of the bundled base is answere
 
 from __future__ import annotations
 
-import copy
 import importlib
 import logging
 import warnings
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from idiolect.adapters.targets.linear import TargetModule, is_transposed
+from idiolect.models.structure import copy_config
 
 _KNOWN_TARGETS = {"llama": ("q_proj", "v_proj")}
 """PEFT's default targets of families of which it refuses nothing."""
@@ -44,7 +44,7 @@ def find_refused_modules(model: Any, modules: Sequence[TargetModule]) -> dict[st
     peft = _load_peft()
     # The same modules without memory: PEFT looks at names, classes and the config only.
     with torch.device("meta"):
-        skeleton = type(model)(copy.deepcopy(model.config))
+        skeleton = type(model)(copy_config(model))
     refused: dict[str, str] = {}
     for name in dict.fromkeys(module.name for module in modules):
         paths = [module.path for module in modules if module.name == name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from idiolect.models.folder.weights import silence_transformers
+from idiolect.models.structure import copy_config
 from idiolect.training.engine.memory_plan import count_activations
 
 _SHORT, _LONG = 16, 32
@@ -38,11 +38,8 @@ class ModelSizes:
 
 def make_empty_copy(model: Any) -> Any:
     """Return a model of the same class and config without memory for weights (on ``meta``)."""
-    config = copy.deepcopy(model.config)
-    # Falcon picks its layers by the attention's name, and knows those of transformers only.
-    config._attn_implementation = "eager"
     with torch.device("meta"), silence_transformers():
-        made = type(model)(config)
+        made = type(model)(copy_config(model))
         made.tie_weights()
     return made.eval()
 
