@@ -76,6 +76,7 @@ docs: setup-dev
 	$(BIN)/python docs/build/pieces.py
 	$(BIN)/python docs/build/cli.py
 	$(BIN)/python docs/build/base_tables.py
+	$(BIN)/python docs/build/bases.py
 	$(BIN)/python docs/build/readability.py
 	$(BIN)/python docs/build/trust.py
 
