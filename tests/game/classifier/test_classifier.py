@@ -37,6 +37,7 @@ from idiolect.game.classifier.train import (
     train_classifier,
 )
 from idiolect.game.export.pairs import PairRow
+from idiolect.models.logits import has_plain_head
 from idiolect.models.structure import find_decoder
 from idiolect.models.tiny import make_tiny_base
 from idiolect.models.ways import Ways
@@ -317,6 +318,7 @@ def test_likelihood_scorer_runs_single_rows_if_not_batched() -> None:
     ]
     expected = LikelihoodScorer(make_tiny_base(1))(pairs)
     base, rows = replace(make_tiny_base(1), ways=Ways(batched=False)), list[int]()
+    assert has_plain_head(base.model)  # tried once, on several rows
     find_decoder(base.model).register_forward_pre_hook(
         lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
     )

@@ -130,7 +130,7 @@ def test_nyms_export_never_publishes_rare_or_hidden_answers(tmp_path: Path) -> N
     texts = [[item.fields["answer"] for item in history.items] for history in read_dataset(folder)]
     assert texts == [["shrimps"]] * 3
     raw = out.read_bytes() + b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
-    assert not any(word in raw for word in (b"chowder", b"555", b"aunt"))
+    assert not any(word in raw for word in (b"chowder", b"555 0199", b"aunt"))
     # The notice's promise is not an option.
     few = CliRunner().invoke(main, ["nyms", "export", "--out", str(out), "--least-players", "2"])
     assert few.exit_code == 2 and "least-players" in few.stderr
