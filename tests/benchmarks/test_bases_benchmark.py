@@ -50,6 +50,7 @@ def test_build_targets_are_met_by_good_results_only() -> None:
     assert list_met(large) == [True, False, True, True]
 
 
+@pytest.mark.slow
 def test_measure_family_compares_ways_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "_run_probe", probe_known_model)
     found = measure.measure_family("mamba (state)", 1, 1)
