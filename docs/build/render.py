@@ -35,7 +35,12 @@ from idiolect.storage.files import write_atomic
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = "results"
-_TITLES = {RESULTS: "Results", "nyms": "KnowYourNyms", "audit": "The leakage audit"}
+_TITLES = {
+    RESULTS: "Results",
+    "nyms": "KnowYourNyms",
+    "audit": "The leakage audit",
+    "private": "Private training",
+}
 _REQUIRED_KEYS: Mapping[str, type] = {"name": str, "what": str, "command": str, "targets": list}
 _MET_TEXTS = {True: "met", False: "**missed**", None: "not measured"}
 _TARGET_KEYS = {"name", "target", "reached", "met"}
