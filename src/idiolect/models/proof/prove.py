@@ -25,7 +25,6 @@ from idiolect.models.proof.comparison import (
     measure_errors,
     measure_noise,
 )
-from idiolect.models.proof.exact_base import make_exact_base
 from idiolect.models.proof.fast_runs import (
     FastPass,
     Runner,
@@ -37,6 +36,7 @@ from idiolect.models.proof.fast_runs import (
     run_with_own_attention,
     run_with_prefix,
 )
+from idiolect.models.proof.first_layers import make_exact_base, make_short_base
 from idiolect.models.proof.generation_runs import generate_rows
 from idiolect.models.proof.plain_run import PlainRun, change_rounding, run_plainly
 from idiolect.models.proof.probe_rows import SHORTEST, ProbeRows, make_probe_rows
@@ -131,14 +131,20 @@ class _Stage:
 
 
 class _Proof:
-    """Tries each way in every stage. A way that is wrong in one is off."""
+    """Tries each way in every stage. A way that is wrong in one is off.
+
+    The stages are the first layers in float32, and the base in the precision that runs. There, the
+    padded batch and the attention run through all layers, other ways through the first ones.
+    """
 
     def __init__(self, base: Base) -> None:
         self.base, self.span = base, find_attention_span(base.model)
         exact = make_exact_base(base)
-        self.stages = [_Stage(base, self.span, lenient=exact is not None)]
-        if exact is not None:
-            self.stages.insert(0, _Stage(exact, self.span, lenient=False))
+        exact_stages = [] if exact is None else [_Stage(exact, self.span, lenient=False)]
+        whole = _Stage(base, self.span, lenient=exact is not None)
+        short = make_short_base(base)
+        first = whole if short is None else _Stage(short, self.span, lenient=exact is not None)
+        self.whole_stages, self.short_stages = [*exact_stages, whole], [*exact_stages, first]
         self.reasons: dict[str, str] = {}
         self.batch_fault: str | None = None
 
@@ -147,7 +153,7 @@ class _Proof:
         attends = self._try_attention()
         batched = self._try_batched(attends)
         on_cpu = self.base.device.type == "cpu"
-        modules = self.stages[-1].modules.values()
+        modules = self.whole_stages[-1].modules.values()
         prepacked = not on_cpu or self._note("prepacked", find_packing_fault(modules))
         # All of these use this project's attention on rows that every layer sees whole.
         whole = {
@@ -167,7 +173,7 @@ class _Proof:
             cached=cached,
             left_padded=left_padded,
             head=has_plain_head(self.base.model),
-            flat_modules=self.stages[-1].flat_modules,
+            flat_modules=self.whole_stages[-1].flat_modules,
             reasons=self.reasons,
             **whole,
         )
@@ -199,7 +205,9 @@ class _Proof:
             return self._note(name, "it needs attention that this base does not have")
         if self.span is not None and self.span < SHORTEST:
             return self._note(name, f"some layers attend to {self.span} tokens only")
-        return self._note(name, self._find_fault(runner, partial=name == "layers"))
+        partial = name == "layers"
+        faults = (stage.find_fault(runner, partial=partial) for stage in self.short_stages)
+        return self._note(name, next(filter(None, faults), None))
 
     def _try_generation(self) -> tuple[bool, bool]:
         """Try the cache and left padding together; if that fails, each alone."""
@@ -209,13 +217,13 @@ class _Proof:
         padded = self._find_generation_fault(cached=cached is None, padded=True)
         return self._note("cached", cached), self._note("left_padded", padded)
 
-    def _find_fault(self, runner: Runner, *, partial: bool = False) -> str | None:
-        faults = (stage.find_fault(runner, partial=partial) for stage in self.stages)
+    def _find_fault(self, runner: Runner) -> str | None:
+        faults = (stage.find_fault(runner) for stage in self.whole_stages)
         return next(filter(None, faults), None)
 
     def _find_generation_fault(self, *, cached: bool, padded: bool) -> str | None:
         faults = (
-            stage.find_generation_fault(cached=cached, padded=padded) for stage in self.stages
+            stage.find_generation_fault(cached=cached, padded=padded) for stage in self.short_stages
         )
         return next(filter(None, faults), None)
 

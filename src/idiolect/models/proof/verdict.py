@@ -23,7 +23,7 @@ from idiolect.models.proof.prove import prove_ways
 from idiolect.models.ways import Ways
 from idiolect.storage.files import read_json, write_json
 
-PROOF_VERSION = 1
+PROOF_VERSION = 2
 """Changes with everything that may change a verdict: the ways and the proof."""
 
 _COSTS = {
