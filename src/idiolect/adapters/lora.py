@@ -19,13 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from idiolect.adapters.protocol import Adapter, AdapterConfig
-from idiolect.adapters.targets.linear import TargetModule, is_transposed
+from idiolect.adapters.targets.linear import TargetModule
 from idiolect.adapters.targets.patterns import AUTO, check_targets, has_names_only
 from idiolect.adapters.targets.selection import name_modules, require_loadable, select_modules
 from idiolect.adapters.update_norm import require_bounded_update
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, MismatchError, UsageError
 from idiolect.models.base import Base
+from idiolect.models.linear import is_transposed
 from idiolect.models.structure import find_decoder, find_layers, get_text_config
 
 _MAX_DESCRIBED_TARGETS = 12

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.adapters.targets.linear import is_linear, orient_weight
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
+from idiolect.models.linear import is_linear, orient_weight
 from idiolect.models.model_thread import claim_model
 from idiolect.models.quantization.modules import require_plain_base
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from idiolect.adapters.formats.exchange import TASK_ADAPTER_FOLDER
 from idiolect.adapters.formats.peft import save_peft
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, merge_weight, require_lora
-from idiolect.adapters.targets.linear import is_transposed
 from idiolect.adapters.targets.patterns import AUTO_WIDE
 from idiolect.config import derive_seed, to_plain
 from idiolect.errors import UsageError
@@ -27,6 +26,7 @@ from idiolect.history.interaction import Interaction
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
 from idiolect.models.folder.weights import rewrite_base, save_base_manifest
+from idiolect.models.linear import is_transposed
 from idiolect.models.quantization.modules import require_plain_base
 from idiolect.profiles.profile import Profile
 from idiolect.prompts.context import ContextConfig, PersonContext

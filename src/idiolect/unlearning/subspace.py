@@ -23,9 +23,9 @@ from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
 from idiolect.adapters.row_groups import RowGrouper
-from idiolect.adapters.targets.linear import get_widths, iter_linear_modules, orient_weight
 from idiolect.config import derive_seed
 from idiolect.models.base import Base
+from idiolect.models.linear import get_widths, iter_linear_modules, orient_weight
 from idiolect.models.model_thread import claim_model
 from idiolect.models.structure import find_decoder
 from idiolect.prompts.batch import collate

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from idiolect.adapters.arithmetic.concat import concat_lora
 from idiolect.adapters.lora import LoraAdapter, merge_weight
-from idiolect.adapters.targets.linear import is_transposed
 from idiolect.models.base import Base
+from idiolect.models.linear import is_transposed
 from idiolect.unlearning.methods.protocol import UnlearningMethod
 from idiolect.unlearning.trainee import Delta, WeightDelta
 

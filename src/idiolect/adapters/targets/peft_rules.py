@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from idiolect.adapters.targets.linear import TargetModule, is_transposed
+from idiolect.adapters.targets.linear import TargetModule
+from idiolect.models.linear import is_transposed
 from idiolect.models.structure import copy_config
 
 _KNOWN_TARGETS = {"llama": ("q_proj", "v_proj")}

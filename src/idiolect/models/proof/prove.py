@@ -15,6 +15,7 @@ from idiolect.models import attention
 from idiolect.models.base import Base
 from idiolect.models.cpu.prepacked_linear import find_packing_fault
 from idiolect.models.folder.weights import silence_transformers
+from idiolect.models.linear import iter_linear_modules
 from idiolect.models.logits import has_plain_head
 from idiolect.models.proof.comparison import (
     WIDE_LIMITS,
@@ -40,7 +41,6 @@ from idiolect.models.proof.first_layers import make_exact_base, make_short_base
 from idiolect.models.proof.generation_runs import generate_rows
 from idiolect.models.proof.plain_run import PlainRun, change_rounding, run_plainly
 from idiolect.models.proof.probe_rows import SHORTEST, ProbeRows, make_probe_rows
-from idiolect.models.proof.recording import list_linear_modules
 from idiolect.models.structure import find_attention_span
 from idiolect.models.ways import Ways
 
@@ -67,7 +67,7 @@ class _Stage:
 
     def __init__(self, base: Base, span: int | None, *, lenient: bool) -> None:
         self.base = replace(base, ways=Ways())
-        self.modules = list_linear_modules(base)
+        self.modules = dict(iter_linear_modules(base.model))
         self.rows = make_probe_rows(base, span)
         self.plain = _run_plainly(self.base, self.rows, self.modules)
         _require_causal(base, self.plain, self.rows)

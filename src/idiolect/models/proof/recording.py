@@ -14,10 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
-
-from idiolect.models.base import Base
-from idiolect.models.structure import find_decoder
 
 Call = tuple[str, int]
 """A module's path, and the how-manieth of its calls in a forward it is."""
@@ -57,16 +53,6 @@ def _flatten(found: Tensor | None, tokens: int) -> Tensor | None:
     if found is None or found.numel() != tokens * found.shape[-1]:
         return None
     return found.reshape(tokens, -1)
-
-
-def list_linear_modules(base: Base) -> dict[str, nn.Module]:
-    """Return the linear modules of the decoder by their paths in the model."""
-    inside = {id(module) for module in find_decoder(base.model).modules()}
-    return {
-        path: module
-        for path, module in base.model.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and id(module) in inside
-    }
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
+from torch import Tensor
 
 from idiolect.models.folder.weights import silence_transformers
+from idiolect.models.linear import is_linear
 from idiolect.models.structure import copy_config
 from idiolect.training.engine.memory_plan import count_activations
 
@@ -48,9 +48,7 @@ def measure_sizes(model: Any) -> ModelSizes:
     """Count a model's sizes; ``model`` may be on ``meta``, and must not be quantized."""
     config = model.config.get_text_config(decoder=True)
     head = model.get_output_embeddings()
-    linear = [
-        one for one in model.modules() if isinstance(one, nn.Linear | Conv1D) and one is not head
-    ]
+    linear = [one for one in model.modules() if is_linear(one) and one is not head]
     layers, heads = config.num_hidden_layers, getattr(config, "num_attention_heads", None) or 0
     cache, state = _measure_cache(model, config)
     return ModelSizes(

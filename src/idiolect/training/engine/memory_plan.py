@@ -7,7 +7,6 @@ from statistics import mean
 from typing import Any
 
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from idiolect.adapters.kinds import find_kind
 from idiolect.adapters.protocol import AdapterConfig
@@ -16,6 +15,7 @@ from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.models.device import get_free_bytes
 from idiolect.models.forward.partial import has_full_attention
+from idiolect.models.linear import get_widths, is_linear
 from idiolect.models.structure import find_decoder, get_text_config
 from idiolect.training.engine.activation_cache import ActivationCache
 from idiolect.training.engine.config import MIN_FORWARD_TOKENS, EngineConfig
@@ -100,10 +100,8 @@ def count_activations(model: Any) -> int:
     numbers = 0
     chosen = getattr(get_text_config(model), "num_experts_per_tok", None)
     for module in find_decoder(model).modules():
-        if isinstance(module, nn.Linear):
-            numbers += module.in_features + module.out_features  # a 4-bit weight has another shape
-        elif isinstance(module, Conv1D):
-            numbers += sum(module.weight.shape)
+        if is_linear(module):
+            numbers += sum(get_widths(module))  # a 4-bit weight has another shape
         elif not isinstance(module, nn.Conv1d):
             # The matrices of experts are in one parameter [experts, inputs, outputs] (or outputs
             # first). A token runs through the chosen ones.
