@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -104,8 +104,8 @@ class LoraConfig:
         """Return the config with the names that its targets have in a model: last parts of paths,
         or whole paths where these would mean other modules, too. Raises the same errors as
         ``target_modules``."""
-        modules = target_modules(model, self)
         whole = select_modules(model, self.targets)
+        modules = _keep_top_layers(model, self, whole)
         names = name_modules(model, whole)
         if set(names) == {module.path for module in whole}:
             names = tuple(module.path for module in modules)
@@ -296,12 +296,15 @@ def target_modules(model: Any, config: LoraConfig) -> tuple[TargetModule, ...]:
     Raises UsageError if a target does not exist, if it is the output head (it runs on single
     positions, which the stacks do not support), or if the model has too few layers.
     """
+    return _keep_top_layers(model, config, select_modules(model, config.targets))
+
+
+def _keep_top_layers(
+    model: Any, config: LoraConfig, modules: Sequence[TargetModule]
+) -> tuple[TargetModule, ...]:
+    """Return those of the modules that are in the layers which have adapters."""
     first = find_first_layer(model, config)
-    found = tuple(
-        module
-        for module in select_modules(model, config.targets)
-        if (parse_layer_number(module.path) or 0) >= first
-    )
+    found = tuple(module for module in modules if (parse_layer_number(module.path) or 0) >= first)
     if not found:
         raise UsageError(
             f"lora.targets: {config.description}: none of these modules is in the last "

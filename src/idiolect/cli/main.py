@@ -5,7 +5,6 @@ into an exit code and at most one error line on stderr.
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 import traceback
@@ -99,9 +98,6 @@ class LazyGroup(click.Group):
         # Click's own error handling is off: `_exit_with_error` also knows our errors.
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **extra)
-        # Installed for --quantize, torchao says at each import which of its kernels do not fit.
-        for name in ("torchao", "torch.utils._pytree"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         try:
             code = super().main(*args, standalone_mode=False, **extra)
             sys.stdout.flush()  # so that a closed pipe raises BrokenPipeError here

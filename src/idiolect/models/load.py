@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,21 +65,8 @@ def load_base(
     # Resolve everything that can fail cheaply before loading weights.
     where = pick_device(device)
     kind = pick_dtype(dtype, where)
-    if source == DEFAULT:
-        folder, name = prepare_bundled_model(), BUNDLED_NAME
-    else:
-        folder, name = find_model_folder(source), Path(str(source)).name
-    manifest = _read_manifest(folder)
-    # The bundled model is known; all others may be foreign.
-    if source != DEFAULT:
-        require_weights(folder)
-        require_tokenizer_files(folder)
-        list_settings_files(folder)  # rejects files that are too large to read
-    config = load_model_config(folder)
-    require_causal_family(config, folder)
-    model_class = _pick_model_class(config)
-    if source != DEFAULT:
-        check_foreign_model(folder, model_class.__name__)
+    found = check_base_folder(source)
+    folder, config, manifest = found.folder, found.config, found.manifest
     plan = plan_load(
         quantize, getattr(config, QUANTIZATION_FIELD, None), folder, dtype=kind, device=where
     )
@@ -87,7 +74,7 @@ def load_base(
     check_tokenizer(tokenizer, config, folder)
     with _LOADING:
         model, report = _load_pretrained(
-            model_class,
+            found.model_class,
             folder,
             config=config,
             dtype=kind,
@@ -105,7 +92,7 @@ def load_base(
         model.requires_grad_(False).eval().to(where)
         prepare_layers(model, kind)
         base = Base(
-            name=str(manifest.config.get("name", name)) if manifest else name,
+            name=found.name,
             identity=(manifest.base if manifest else None) or hash_weights(folder),
             tokenizer_identity=hash_tokenizer(tokenizer),
             model=model,
@@ -119,6 +106,48 @@ def load_base(
         # On CPUs the backward of fused attention takes a fifth of a step at short lengths.
         find_decoder(model).config._attn_implementation = attention.NAME
     return base
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseFolder:
+    """The folder of a base that is worth loading."""
+
+    folder: Path
+    name: str
+    config: PreTrainedConfig
+    manifest: Manifest | None
+    """None for a base that this project did not write."""
+    model_class: Any
+    """The class of transformers that loads the model."""
+    numbers: int
+    """How many numbers its weights and tables have; 0 if that is not known."""
+
+
+def check_base_folder(source: str | Path) -> BaseFolder:
+    """Check all that can be known of a base without its weights; raises the errors of
+    ``load_base``."""
+    if source == DEFAULT:
+        folder, name = prepare_bundled_model(), BUNDLED_NAME
+    else:
+        folder, name = find_model_folder(source), Path(str(source)).name
+    manifest = _read_manifest(folder)
+    # The bundled model is known; all others may be foreign.
+    if source != DEFAULT:
+        require_weights(folder)
+        require_tokenizer_files(folder)
+        list_settings_files(folder)  # rejects files that are too large to read
+    config = load_model_config(folder)
+    require_causal_family(config, folder)
+    model_class = _pick_model_class(config)
+    known = source == DEFAULT
+    return BaseFolder(
+        folder=folder,
+        name=str(manifest.config.get("name", name)) if manifest else name,
+        config=config,
+        manifest=manifest,
+        model_class=model_class,
+        numbers=0 if known else check_foreign_model(folder, model_class.__name__),
+    )
 
 
 def _pick_model_class(config: PreTrainedConfig) -> Any:

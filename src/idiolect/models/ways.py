@@ -46,7 +46,7 @@ class Ways:
 WAY_COSTS: Mapping[str, str] = {
     "attention": "training on CPUs runs the default attention, whose backward is slower",
     "batched": "people are trained one at a time",
-    "packed": "on CUDA, rows are padded to the longest one of their batch",
+    "packed": "on CUDA, rows are padded instead of packed",
     "prefix": "first words that prompts share, and prompts before adapters on answers only, run "
     "again for each row",
     "layers": "adapters in the top layers only run all layers in every epoch",
@@ -54,6 +54,6 @@ WAY_COSTS: Mapping[str, str] = {
     "prepacked": "matrix products on CPUs take up to 1.6 times as long",
     "cached": "generation runs the whole text again for each token",
     "left_padded": "answers are generated for one prompt at a time",
-    "head": "logits are computed for prompts and padding, too",
+    "head": "the model's own code makes the logits, with a little more work for each token",
 }
 """For each way, what a base costs on which it is off."""

@@ -14,6 +14,7 @@ from typing import Any
 from idiolect.adapters.targets.linear import TargetModule
 from idiolect.adapters.targets.patterns import matches_target
 from idiolect.adapters.targets.peft_rules import get_default_targets
+from idiolect.models.structure import get_text_config
 
 _ATTENTION = re.compile(r"attention|attn", re.IGNORECASE)
 _MIXER = re.compile(r"mamba|mixer|ssm", re.IGNORECASE)
@@ -47,7 +48,7 @@ def find_wide_modules(model: Any, linear: Sequence[TargetModule]) -> tuple[Targe
     """Return the default modules and those that write to the hidden states: the output projections
     of attention and of the MLP. On Llama: q_proj, v_proj, o_proj and down_proj."""
     default, places = find_default_modules(model, linear), _find_places(model, linear)
-    width = model.config.get_text_config(decoder=True).hidden_size
+    width = get_text_config(model).hidden_size
 
     def writes_hidden(module: TargetModule) -> bool:
         kind, name = places[module.path]

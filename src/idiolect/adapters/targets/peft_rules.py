@@ -17,7 +17,7 @@ import torch
 
 from idiolect.adapters.targets.linear import TargetModule
 from idiolect.models.linear import is_transposed
-from idiolect.models.structure import copy_config
+from idiolect.models.structure import copy_config, get_text_config
 
 _KNOWN_TARGETS = {"llama": ("q_proj", "v_proj")}
 """PEFT's default targets of families of which it refuses nothing."""
@@ -26,12 +26,12 @@ _KNOWN_TARGETS = {"llama": ("q_proj", "v_proj")}
 def get_default_targets(model: Any) -> str | tuple[str, ...] | None:
     """Return PEFT's default targets for a model's family, names or a regular expression; None if
     PEFT has none."""
-    families = (model.config.model_type, model.config.get_text_config(decoder=True).model_type)
+    families = (model.config.model_type, get_text_config(model).model_type)
     known = _KNOWN_TARGETS.get(families[0])
     if known is not None:
         return known
     listed: Mapping[str, str | Sequence[str]] = (
-        _load_peft().utils.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+        load_peft().utils.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
     )
     found = next((listed[family] for family in families if family in listed), None)
     return found if found is None or isinstance(found, str) else tuple(found)
@@ -42,7 +42,7 @@ def find_refused_modules(model: Any, modules: Sequence[TargetModule]) -> dict[st
     PEFT's words."""
     if model.config.model_type in _KNOWN_TARGETS:
         return {}
-    peft = _load_peft()
+    peft = load_peft()
     # The same modules without memory: PEFT looks at names, classes and the config only.
     with torch.device("meta"):
         skeleton = type(model)(copy_config(model))
@@ -67,7 +67,7 @@ def find_refused_modules(model: Any, modules: Sequence[TargetModule]) -> dict[st
     return refused
 
 
-def _load_peft() -> Any:
+def load_peft() -> Any:
     """Import PEFT without the log lines of the libraries that it tries to load."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

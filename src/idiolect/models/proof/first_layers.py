@@ -47,7 +47,7 @@ def make_short_base(base: Base) -> Base | None:
     """Return a base with the first layers, at least one of each kind, and the same weights in
     memory; None if that is all of them."""
     modules = len(list(base.model.modules()))
-    with _leave_out_layers(base, modules):
+    with _leave_out_layers(base):
         if len(list(base.model.modules())) == modules:
             return None
         tensors = (*base.model.parameters(), *base.model.buffers())
@@ -56,13 +56,14 @@ def make_short_base(base: Base) -> Base | None:
 
 
 @contextlib.contextmanager
-def _leave_out_layers(base: Base, most: int) -> Iterator[None]:
-    """Inside the context, the decoder has only its first layers, at most ``most``."""
+def _leave_out_layers(base: Base, most: int | None = None) -> Iterator[None]:
+    """Inside the context, the decoder has only its first layers, one of each kind among them if
+    ``most`` allows."""
     decoder: Any = find_decoder(base.model)
     with contextlib.ExitStack() as changes:
         with contextlib.suppress(LookupError):
             name, layers = find_layers(decoder)
-            setattr(decoder, name, layers[: min(_count_needed_layers(base, layers), most)])
+            setattr(decoder, name, layers[: _count_needed_layers(base, layers)][:most])
             changes.callback(setattr, decoder, name, layers)
         yield
 

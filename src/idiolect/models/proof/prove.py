@@ -247,14 +247,13 @@ def _run_plainly(base: Base, rows: ProbeRows, modules: Mapping[str, nn.Module]) 
     try:
         plain = run_plainly(base, rows, modules)
     except Exception as error:
-        reason = _describe_error(error)
+        reason, kind = _describe_error(error), str(base.dtype).removeprefix("torch.")
         if base.dtype in (torch.float32, torch.float64) or not _runs_in_float32(
             base, rows, modules
         ):
             raise MismatchError(
                 f"{where}: does not run as a causal language model: {reason}; use another model"
             ) from error
-        kind = str(base.dtype).removeprefix("torch.")
         raise MismatchError(
             f"{where}: models of this family do not run in {kind} ({reason}), but they do in "
             "float32; choose that (--dtype float32)"

@@ -20,24 +20,11 @@ from idiolect.events import Listener, Message
 from idiolect.models.base import Base
 from idiolect.models.folder.bundled import get_cache_folder
 from idiolect.models.proof.prove import prove_ways
-from idiolect.models.ways import Ways
+from idiolect.models.ways import WAY_COSTS, Ways
 from idiolect.storage.files import read_json, write_json
 
 PROOF_VERSION = 2
 """Changes with everything that may change a verdict: the ways and the proof."""
-
-_COSTS = {
-    "attention": "rows run with its own attention (slower if they are short)",
-    "batched": "people are trained one row at a time (several times slower)",
-    "packed": "rows are padded instead of packed",
-    "prefix": "first words that prompts share run once for each of them",
-    "layers": "all layers run in each step, also those without adapters",
-    "tree": "pieces are chosen row by row",
-    "prepacked": "products are slower",
-    "cached": "each new token of an answer runs the whole text again (slow)",
-    "left_padded": "answers are generated one at a time",
-}
-"""What it costs if a way is off."""
 
 
 def find_ways(base: Base, listener: Listener) -> Ways:
@@ -62,7 +49,7 @@ def find_ways(base: Base, listener: Listener) -> Ways:
 
 def describe_ways(name: str, ways: Ways) -> str:
     """Say in one line which ways are off and what that costs."""
-    costs = "; ".join(f"{cost} ({way})" for way, cost in _COSTS.items() if way in ways.reasons)
+    costs = "; ".join(f"{cost} ({way})" for way, cost in WAY_COSTS.items() if way in ways.reasons)
     return (
         f"{name}: some faster ways of running would give other numbers on this base, so they are "
         f"off, and results are right: {costs}"
@@ -83,7 +70,6 @@ def _find_cache_file(base: Base) -> Path:
             if base.device.type == "cuda"
             else torch.backends.cpu.get_cpu_capability(),
             str(base.dtype),
-            base.quantization,
             base.quantization,
         ]
     )

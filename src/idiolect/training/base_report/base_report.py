@@ -8,19 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
 
 from idiolect.adapters.lora import LoraConfig, num_layers, target_modules
 from idiolect.errors import MismatchError, UsageError
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName, get_free_bytes, pick_device, pick_dtype
-from idiolect.models.folder.bundled import prepare_bundled_model
-from idiolect.models.folder.folder_forms import require_tokenizer_files, require_weights
-from idiolect.models.folder.foreign_config import load_model_config
-from idiolect.models.folder.model_source import DEFAULT, find_model_folder
-from idiolect.models.folder.probe import check_foreign_model
 from idiolect.models.folder.weights import silence_transformers
-from idiolect.models.load import load_base
+from idiolect.models.load import check_base_folder, load_base
+from idiolect.models.structure import get_text_config
 from idiolect.models.ways import WAY_COSTS, Ways
 from idiolect.training.base_report.export_tools import ExportTool, check_export_tools
 from idiolect.training.base_report.memory_estimate import (
@@ -81,29 +76,18 @@ def check_base(source: str, *, dtype: DtypeName = "auto", device: str = "auto") 
     """Load a base as training does, and report on it; see ``api.check_base``."""
     where = pick_device(device)
     kind = pick_dtype(dtype, where)
-    folder, numbers = _check_folder(source)
+    found = check_base_folder(source)
     # Loading more than there is room for would end in the kernel's killing this process.
-    needed, free = numbers * kind.itemsize, get_free_bytes(where)
+    needed, free = found.numbers * kind.itemsize, get_free_bytes(where)
     if needed <= free:
         base = load_base(source, dtype=dtype, device=device)
         return _build_report(source, base, make_empty_copy(base.model), kind, where, "")
     with torch.device("meta"), silence_transformers():
-        empty = AutoModelForCausalLM.from_config(load_model_config(folder)).eval()
+        empty = found.model_class.from_config(found.config).eval()
     not_loaded = (
         f"the weights take {needed / 1e9:,.1f} GB and {where.type} has {free / 1e9:,.1f} GB free"
     )
     return _build_report(source, None, empty, kind, where, not_loaded)
-
-
-def _check_folder(source: str) -> tuple[Path, int]:
-    """Return a base's folder, and how many numbers its model has (0 for the bundled one). Raises
-    what ``load_base`` raises before it loads weights."""
-    if source == DEFAULT:
-        return prepare_bundled_model(), 0
-    folder = find_model_folder(source)
-    require_weights(folder)
-    require_tokenizer_files(folder)
-    return folder, check_foreign_model(folder, "AutoModelForCausalLM")
 
 
 def _build_report(
@@ -114,7 +98,7 @@ def _build_report(
     device: torch.device,
     not_loaded: str,
 ) -> BaseReport:
-    config = empty.config.get_text_config(decoder=True)
+    config = get_text_config(empty)
     lora = LoraConfig()
     try:
         targets = target_modules(empty, lora)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal
@@ -13,8 +11,10 @@ from typing import Any, Literal
 import gguf
 
 from idiolect.adapters.targets.linear import TargetModule
+from idiolect.adapters.targets.peft_rules import load_peft
 from idiolect.models.folder.load_errors import describe_load_error
 from idiolect.models.folder.weights import silence_transformers
+from idiolect.models.structure import get_text_config
 
 Answer = Literal["yes", "no", "not checked here"]
 _GGUF_NAMES = {
@@ -52,19 +52,15 @@ def check_export_tools(
         targets: the modules that get an adapter.
         rank: the rank of the adapters.
     """
-    family = empty.config.get_text_config(decoder=True).model_type
-    layers = empty.config.get_text_config(decoder=True).num_hidden_layers
-    return (
-        _check_gguf(family, layers, targets),
-        _check_vllm(),
-        _check_peft(empty, targets, rank),
-    )[::-1]
+    config = get_text_config(empty)
+    # PEFT changes the copy, so the config is read before.
+    found = _check_gguf(config.model_type, config.num_hidden_layers, targets)
+    return _check_peft(empty, targets, rank), _check_vllm(), found
 
 
 def _check_peft(empty: Any, targets: Sequence[TargetModule], rank: int) -> ExportTool:
     """Let PEFT put an adapter on the copy."""
-    with _silence_imports():
-        import peft
+    peft = load_peft()
     paths = [target.path for target in targets]
     known_from = f"peft {version('peft')} put one on a copy without weights"
     try:
@@ -110,18 +106,6 @@ def _check_vllm() -> ExportTool:
         known_from="look for the architecture, with LoRA, in vLLM's list of supported models",
         advice="if it is not there, serve with PEFT, or merge the adapter into the base with PEFT",
     )
-
-
-@contextmanager
-def _silence_imports() -> Iterator[None]:
-    """Inside the context, no library logs: PEFT imports torchao and bitsandbytes if they are
-    installed, which then list the kernels that this machine lacks."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _reduce_name(family: str) -> str:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from idiolect.inference.nll import LOGIT_CHUNK_TOKENS
 from idiolect.training.base_report.model_sizes import ModelSizes
 from idiolect.training.engine.config import MIN_FORWARD_TOKENS
-from idiolect.training.engine.memory_plan import MIN_SLOTS
+from idiolect.training.engine.memory_plan import MIN_SLOTS, SLOT_BYTES
 
 Precision = Literal["bf16", "nf4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -16,9 +16,6 @@ ROW_TOKENS = 512
 """Length of a training row: the default of ``prompt.max_tokens``."""
 SERVE_TOKENS = 2048
 """Tokens of one conversation that is answered."""
-SLOT_BYTES = 5 * 4
-"""Bytes of a person in training for each number of their adapter: weight, gradient, two moments
-and a copy, in fp32."""
 _BF16, _FP32 = 2, 4
 _NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Bytes per weight: 4 bits, and a scale for 64 weights in 8 bits, which has a scale for 256."""

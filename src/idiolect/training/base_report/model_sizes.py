@@ -11,8 +11,8 @@ from torch import Tensor
 
 from idiolect.models.folder.weights import silence_transformers
 from idiolect.models.linear import is_linear
-from idiolect.models.structure import copy_config
-from idiolect.training.engine.memory_plan import count_activations
+from idiolect.models.structure import copy_config, get_text_config
+from idiolect.training.engine.memory_plan import count_activations, count_scores
 
 _SHORT, _LONG = 16, 32
 """Lengths of the two rows that show how a cache of keys and values grows, in tokens."""
@@ -46,16 +46,15 @@ def make_empty_copy(model: Any) -> Any:
 
 def measure_sizes(model: Any) -> ModelSizes:
     """Count a model's sizes; ``model`` may be on ``meta``, and must not be quantized."""
-    config = model.config.get_text_config(decoder=True)
+    config = get_text_config(model)
     head = model.get_output_embeddings()
     linear = [one for one in model.modules() if is_linear(one) and one is not head]
-    layers, heads = config.num_hidden_layers, getattr(config, "num_attention_heads", None) or 0
     cache, state = _measure_cache(model, config)
     return ModelSizes(
         parameters=sum(one.numel() for one in model.parameters()),
         quantizable=sum(one.weight.numel() for one in linear),
         activations=count_activations(model),
-        scores=2 * layers * heads,
+        scores=count_scores(model),
         cache=cache,
         state=state,
         vocabulary=int(config.vocab_size),

@@ -26,6 +26,9 @@ from idiolect.training.schedule import TrainConfig
 MIN_SLOTS, MAX_SLOTS = 8, 64
 """Bounds of the derived number of slots. Rows of several people are easier to group by length, so
 forwards are fuller. ``MAX_SLOTS`` is per ``MIN_FORWARD_TOKENS`` tokens of a forward."""
+SLOT_BYTES = 5 * 4
+"""Bytes of a slot for each number of an adapter: weight, gradient, two moments, and a copy for the
+forward, in fp32."""
 MAX_FORWARD_TOKENS = 65536
 """Upper bound of the derived number of tokens per forward: more makes no GPU faster."""
 
@@ -115,9 +118,13 @@ def count_activations(model: Any) -> int:
 def attention_score_bytes(base: Base, width: int) -> int:
     """Estimate the bytes per token for attention in padded rows of ``width`` tokens: scores and
     softmax. 0 for a model without attention."""
-    config = get_text_config(base.model)
-    heads = getattr(config, "num_attention_heads", None) or 0
-    return 2 * base.dtype.itemsize * config.num_hidden_layers * heads * width
+    return base.dtype.itemsize * count_scores(base.model) * width
+
+
+def count_scores(model: Any) -> int:
+    """Count the attention scores and their softmax, per token and per token that it attends to."""
+    config = get_text_config(model)
+    return 2 * config.num_hidden_layers * (getattr(config, "num_attention_heads", None) or 0)
 
 
 def make_activation_cache(
@@ -164,8 +171,7 @@ def choose_slots(
         for job in jobs
     )
     wanted = engine.forward_tokens / mean(widths)
-    # Bytes per slot: weights, gradients, two moments, and a copy in the base's dtype.
-    held = 5 * 4 * adapter_config.count_parameters(base.model)
+    held = SLOT_BYTES * adapter_config.count_parameters(base.model)
     # At most a quarter of the free memory goes to slots.
     room = get_free_bytes(base.device) / 4 / held
     most = MAX_SLOTS * max(1, engine.forward_tokens // MIN_FORWARD_TOKENS)
