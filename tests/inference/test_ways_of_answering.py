@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,6 @@ from idiolect.inference.nll import compute_target_nll
 from idiolect.inference.scoring import compute_item_losses
 from idiolect.models.base import Base
 from idiolect.models.logits import has_plain_head
-from idiolect.models.structure import find_decoder
 from idiolect.models.tiny import make_tiny_base
 from idiolect.models.ways import Ways
 from idiolect.prompts.batch import collate
@@ -31,6 +29,7 @@ from support.odd_families import (
     make_family_base,
     make_family_lora,
 )
+from support.recorded_ids import record_ids
 from support.tiny_people import random_adapter
 
 TOKENS = 6
@@ -76,20 +75,6 @@ def generate_alone(base: Base, adapter: LoraAdapter | None, prompt: Sequence[int
     return str(base.tokenizer.decode(found[0, len(prompt) :], skip_special_tokens=True)).strip()
 
 
-@contextmanager
-def record_forwards(base: Base) -> Iterator[list[tuple[int, ...]]]:
-    """Yield a list that gets the shape [B, T] of the ids of each forward of the decoder inside."""
-    seen: list[tuple[int, ...]] = []
-    handle = find_decoder(base.model).register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(tuple(kwargs["input_ids"].shape)),
-        with_kwargs=True,
-    )
-    try:
-        yield seen
-    finally:
-        handle.remove()
-
-
 @pytest.mark.parametrize("name", FAMILIES)
 def test_generate_greedy_equals_transformers_one_by_one(name: str) -> None:
     base = make_family_base(name)
@@ -112,8 +97,9 @@ def test_generate_greedy_pads_and_caches_only_if_that_is_right() -> None:
         ("one prompt at a time", Ways(left_padded=False)),
         ("no cache", Ways(cached=False)),
     ):
-        with record_forwards(base) as shapes[name]:
+        with record_ids(base) as seen:
             Generator(replace(base, ways=ways)).generate_greedy(requests, max_tokens=2)
+        shapes[name] = [tuple(ids.shape) for ids in seen]
     assert shapes["fast"] == [(2, 5), (2, 1)]
     assert shapes["one prompt at a time"] == [(1, 5), (1, 1), (1, 3), (1, 1)]
     assert shapes["no cache"] == [(2, 5), (2, 6)]
@@ -185,10 +171,11 @@ def test_scoring_without_batches_runs_single_rows() -> None:
     base = replace(make_tiny_base(), ways=Ways(batched=False))
     rows = list_requests(base)
     assert has_plain_head(base.model)  # tried once per model, in a forward of its own
-    with record_forwards(base) as shapes:
+    with record_ids(base) as seen:
         compute_item_losses(base, rows, {}, forward_tokens=4096)
         Generator(base).compute_likelihoods(rows)
         Generator(base).score_choices([(p, e.ids) for p, e in rows], [(70,), (71,)])
+    shapes = [tuple(ids.shape) for ids in seen]
     assert len(shapes) == 3 * len(rows)
     assert {shape[0] for shape in shapes} == {1}
 

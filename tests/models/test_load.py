@@ -27,6 +27,7 @@ from idiolect.models.folder.bundled import get_cache_folder
 from idiolect.models.folder.weights import hash_weights, save_base_manifest, silence_transformers
 from idiolect.models.load import load_base
 from idiolect.models.tiny import make_tiny_base
+from support.tiny_people import write_tiny_folder
 
 WEIGHTS = "model.safetensors"
 SOME_WEIGHT = "model.layers.1.self_attn.q_proj.weight"
@@ -38,11 +39,9 @@ def tiny_base() -> Base:
 
 
 @pytest.fixture(scope="module")
-def saved_folder(tiny_base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bases") / "little"
-    with silence_transformers():
-        tiny_base.model.save_pretrained(folder)
-        tiny_base.tokenizer.save_pretrained(folder)
+    write_tiny_folder(folder)
     return folder
 
 

@@ -23,19 +23,9 @@ from transformers import (
 
 from idiolect.models.folder.weights import silence_transformers
 from idiolect.models.tiny import make_byte_tokenizer
+from support import model_families
 
-SIZES: dict[str, Any] = {
-    "vocab_size": 258,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    "bos_token_id": 256,
-    "eos_token_id": 257,
-    "pad_token_id": 257,
-}
+SIZES: dict[str, Any] = {**model_families.SIZES, "hidden_size": 64, "intermediate_size": 96}
 WINDOW = 16
 """Shorter than most examples of the tests, so that a window that is not obeyed shows."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from typing import Any
 
@@ -10,13 +9,12 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from idiolect.adapters.lora import LoraConfig
-from idiolect.models.base import Base, hash_tokenizer
-from idiolect.models.folder.weights import silence_transformers
-from idiolect.models.tiny import make_byte_tokenizer
+from idiolect.models.base import Base
 from idiolect.models.ways import Ways
 from idiolect.prompts.chat_template import encode_invocation
 from idiolect.prompts.render import Example
 from idiolect.training.jobs import TrainingJob
+from support.random_bases import OPTIONS, build_random_base
 
 _WHOLE_ROWS: dict[str, Any] = {"packed": False, "prefix": False, "layers": False, "tree": False}
 """Families with an attention of their own, or with layers that keep a state."""
@@ -43,19 +41,7 @@ FAMILIES: dict[str, tuple[dict[str, Any], tuple[str, ...], Ways]] = {
     "deepseek_v3": (
         {
             **_MIXED,
-            "num_key_value_heads": 4,
-            "moe_intermediate_size": 16,
-            "n_routed_experts": 4,
-            "n_shared_experts": 1,
-            "num_experts_per_tok": 2,
-            "kv_lora_rank": 8,
-            "q_lora_rank": 8,
-            "qk_rope_head_dim": 4,
-            "qk_nope_head_dim": 8,
-            "v_head_dim": 8,
-            "n_group": 1,
-            "topk_group": 1,
-            "first_k_dense_replace": 1,
+            **OPTIONS["deepseek_v3"],
         },
         ("q_b_proj", "kv_b_proj"),
         Ways(
@@ -113,25 +99,12 @@ def make_family_base(
 ) -> Base:
     """Make a random base of a family, with its own ways or others."""
     sizes, _, own = FAMILIES[name]
-    tokenizer = make_byte_tokenizer()
     make_config: Any = CONFIG_MAPPING[name]
     config = make_config(
-        vocab_size=len(tokenizer), bos_token_id=256, eos_token_id=257, pad_token_id=257, **sizes
+        vocab_size=258, bos_token_id=256, eos_token_id=257, pad_token_id=257, **sizes
     )
-    with torch.random.fork_rng(devices=[]), silence_transformers():
-        torch.manual_seed(0)
-        model: Any = AutoModelForCausalLM.from_config(config)
-        # Larger than usual, so that answers differ and errors show.
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                torch.nn.init.normal_(parameter, std=0.15)
-    return Base(
-        name=f"tiny-{name}",
-        identity=hashlib.sha256(name.encode()).hexdigest(),
-        tokenizer_identity=hash_tokenizer(tokenizer),
-        model=model.to(dtype).requires_grad_(False).eval(),
-        tokenizer=tokenizer,
-        ways=ways or own,
+    return build_random_base(
+        f"tiny-{name}", AutoModelForCausalLM, config, dtype=dtype, ways=ways or own
     )
 
 

@@ -15,20 +15,10 @@ from transformers import (
 from idiolect.models.base import Base, hash_tokenizer
 from idiolect.models.folder.weights import silence_transformers
 from idiolect.models.tiny import make_byte_tokenizer
+from idiolect.models.ways import Ways
+from support.model_families import SIZES
 
-_SIZES: dict[str, Any] = {
-    "vocab_size": 258,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    "bos_token_id": 256,
-    "eos_token_id": 257,
-    "pad_token_id": 257,
-}
-_OPTIONS: dict[str, dict[str, Any]] = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
     "mamba": {"state_size": 4},
     "deepseek_v3": {
@@ -61,23 +51,37 @@ _VISION: dict[str, Any] = {
 def make_random_base(family: str) -> Base:
     """Make a random base in float32; ``gemma3`` is a model for images and text."""
     make_config: Any = CONFIG_MAPPING[family]
-    sizes = {**_SIZES, **_OPTIONS.get(family, {})}
+    sizes = {**SIZES, **OPTIONS.get(family, {})}
     kind: Any = AutoModelForCausalLM
     if family == "gemma3":
         kind = AutoModelForImageTextToText
-        sizes = {"text_config": {**_SIZES, "head_dim": 8}, "vision_config": _VISION}
+        sizes = {"text_config": {**SIZES, "head_dim": 8}, "vision_config": _VISION}
+    return build_random_base(f"random-{family}", kind, make_config(**sizes))
+
+
+def build_random_base(
+    name: str,
+    kind: Any,
+    config: Any,
+    *,
+    dtype: torch.dtype = torch.float32,
+    ways: Ways | None = None,
+) -> Base:
+    """Build a seeded random base from a config, with the model class that transformers has for
+    it."""
     tokenizer = make_byte_tokenizer()
     with torch.random.fork_rng(devices=[]), silence_transformers():
         torch.manual_seed(0)
-        model: Any = kind.from_config(make_config(**sizes))
-        # Larger than usual, so that errors show.
+        model: Any = kind.from_config(config)
+        # Larger than usual, so that answers differ and errors show.
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.15)
     return Base(
-        name=f"random-{family}",
-        identity=hashlib.sha256(f"random {family}".encode()).hexdigest(),
+        name=name,
+        identity=hashlib.sha256(name.encode()).hexdigest(),
         tokenizer_identity=hash_tokenizer(tokenizer),
-        model=model.requires_grad_(False).eval(),
+        model=model.to(dtype).requires_grad_(False).eval(),
         tokenizer=tokenizer,
+        ways=ways or Ways(),
     )

@@ -15,6 +15,7 @@ from idiolect.adapters.protocol import Adapter
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.models.base import Base
+from idiolect.models.folder.weights import silence_transformers
 from idiolect.models.load import load_base
 from idiolect.models.tiny import make_tiny_base
 from idiolect.tasks.registry import get_task
@@ -38,11 +39,17 @@ GATED = replace(UNGATED, gate=GateConfig())
 ENGINE = EngineConfig(slots=2)
 
 
+def write_tiny_folder(folder: Path, seed: int = 0) -> None:
+    """Save the tiny model and its tokenizer to a folder."""
+    tiny = make_tiny_base(seed)
+    with silence_transformers():
+        tiny.model.save_pretrained(folder)
+        tiny.tokenizer.save_pretrained(folder)
+
+
 def save_tiny_base(folder: Path, seed: int = 0) -> Base:
     """Save the tiny model to a folder, and load it from there."""
-    tiny = make_tiny_base(seed)
-    tiny.model.save_pretrained(folder)
-    tiny.tokenizer.save_pretrained(folder)
+    write_tiny_folder(folder, seed)
     return load_base(folder, dtype="float32", device="cpu")
 
 

@@ -12,7 +12,7 @@ import pytest
 from idiolect.errors import IdiolectError
 from idiolect.models.folder.weights import silence_transformers
 from idiolect.models.load import load_base
-from idiolect.models.tiny import make_tiny_base
+from support.tiny_people import write_tiny_folder
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -21,10 +21,7 @@ INDEX = "model.safetensors.index.json"
 @pytest.fixture(scope="module")
 def saved_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bases") / "little"
-    tiny = make_tiny_base()
-    with silence_transformers():
-        tiny.model.save_pretrained(folder)
-        tiny.tokenizer.save_pretrained(folder)
+    write_tiny_folder(folder)
     return folder
 
 

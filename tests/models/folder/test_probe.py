@@ -21,7 +21,7 @@ from idiolect.models.folder.bundled import get_cache_folder
 from idiolect.models.folder.foreign_config import load_model_config
 from idiolect.models.folder.probe import ProbeResult, check_foreign_model
 from idiolect.models.load import load_base
-from idiolect.models.tiny import make_tiny_base
+from support.tiny_people import write_tiny_folder
 
 pytestmark = pytest.mark.finding("foreign-base")
 CAUSAL = "AutoModelForCausalLM"
@@ -35,9 +35,7 @@ LONG_TEMPLATE = (
 @pytest.fixture(scope="module")
 def saved_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bases") / "little"
-    tiny = make_tiny_base()
-    tiny.model.save_pretrained(folder)
-    tiny.tokenizer.save_pretrained(folder)
+    write_tiny_folder(folder)
     return folder
 
 

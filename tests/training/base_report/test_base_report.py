@@ -10,22 +10,20 @@ import pytest
 from idiolect.errors import IntegrityError, MismatchError, UsageError
 from idiolect.models.base import Base
 from idiolect.models.folder import probe
-from idiolect.models.folder.weights import hash_weights, silence_transformers
+from idiolect.models.folder.weights import hash_weights
 from idiolect.models.load import load_base
 from idiolect.models.tiny import make_tiny_base
 from idiolect.models.ways import WAY_COSTS, Ways
 from idiolect.training.base_report import base_report
 from idiolect.training.base_report.base_report import check_base
 from support.known_models import probe_known_model
+from support.tiny_people import write_tiny_folder
 
 
 @pytest.fixture(scope="module")
 def saved_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bases") / "little"
-    tiny = make_tiny_base()
-    with silence_transformers():
-        tiny.model.save_pretrained(folder)
-        tiny.tokenizer.save_pretrained(folder)
+    write_tiny_folder(folder)
     return folder
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraConfig
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.models.logits import has_plain_head
-from idiolect.models.structure import find_decoder
 from idiolect.models.tiny import make_tiny_base
 from idiolect.models.ways import Ways
 from idiolect.prompts.chat_template import encode_invocation
@@ -36,6 +33,7 @@ from support.odd_families import (
     make_family_base,
     make_family_lora,
 )
+from support.recorded_ids import record_ids
 from support.tiny_people import random_adapter
 
 EXACT, SINGLE = 1e-10, 1e-5
@@ -58,19 +56,6 @@ def compare_with_reference(
         relative_difference(ours.adapter, train_one(alone, job, lora, CONFIG).adapter)
         for ours, job in zip(trained, jobs, strict=True)
     )
-
-
-@contextmanager
-def record_inputs(base: Base) -> Iterator[list[Tensor]]:
-    """Yield a list that gets the token ids [B, T] of each forward of the decoder inside."""
-    seen: list[Tensor] = []
-    handle = find_decoder(base.model).register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(kwargs["input_ids"]), with_kwargs=True
-    )
-    try:
-        yield seen
-    finally:
-        handle.remove()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -111,7 +96,7 @@ def test_train_many_runs_single_rows_without_padding_if_not_batched() -> None:
     base, jobs = make_tiny_base(), make_jobs()
     base = replace(base, ways=Ways(batched=False))
     assert has_plain_head(base.model)  # tried once per model, in a forward of its own
-    with record_inputs(base) as seen:
+    with record_ids(base) as seen:
         train_many(base, jobs, LORA, TrainConfig(batch=4, epochs=1))
     rows = sorted(tuple(ids[0].tolist()) for ids in seen)
     assert rows == sorted(e.ids[:-1] for job in jobs for e in job.examples)
@@ -168,7 +153,7 @@ def with_window(base: Base, tokens: int) -> None:
 def test_train_many_refuses_packed_layout_that_is_not_right() -> None:
     base = make_tiny_base()
     base = replace(base, ways=Ways(packed=False, reasons={"packed": "gradients differ by 0.3"}))
-    with record_inputs(base) as seen, pytest.raises(UsageError) as caught:
+    with record_ids(base) as seen, pytest.raises(UsageError) as caught:
         train_many(base, make_jobs(), LORA, CONFIG, EngineConfig(layout="packed"))
     assert str(caught.value) == (
         "engine.layout 'packed': not right on tiny-0 (gradients differ by 0.3); use 'auto' or "
@@ -193,7 +178,7 @@ def test_train_many_refuses_settings_that_flat_targets_lack(
     settings: dict[str, Any], message: str
 ) -> None:
     base, lora = make_family_base("opt"), make_family_lora("opt", **settings)
-    with record_inputs(base) as seen, pytest.raises(UsageError, match=message):
+    with record_ids(base) as seen, pytest.raises(UsageError, match=message):
         train_many(base, make_alike_jobs(base), lora, CONFIG)
     assert not seen
 
