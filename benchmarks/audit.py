@@ -12,18 +12,15 @@ data thresholds were chosen.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from idiolect.evaluation.environment import describe_hardware, list_versions
 from idiolect.models.load import load_base
-from idiolect.storage.files import write_atomic
-from kit.cli import run_to_exit_code
+from kit.cli import make_parser, run_to_exit_code
+from kit.result_file import write_result
 from kit.resumable import ResultCache
 from suites.audit.measure import GROUP_SIZE, TRAINING, measure_group, measure_longer
 from suites.audit.people import (
@@ -67,33 +64,25 @@ def run_benchmark(options: argparse.Namespace) -> int:
                 file=sys.stderr,
                 flush=True,
             )
-    minutes = cache.add_elapsed(time.monotonic() - began) / 60
-    result = {
-        "name": options.json.stem,
-        "page": "audit",
-        "what": "The leakage audit before sharing: what it catches, what it refuses needlessly, "
-        "and what it costs",
-        "command": f"python benchmarks/audit.py --json docs/results/{options.json.name}",
-        "environment": {
-            "hardware": describe_hardware(),
-            "versions": list_versions(),
-            "minutes": round(minutes, 1),
-        },
-        "seeds": [SEED],
-        "targets": build_targets(groups),
-        "notes": NOTES,
-        "tables": list(build_tables(groups)),
-        "raw": groups,
-    }
-    write_atomic(options.json, json.dumps(result, indent=1, sort_keys=True) + "\n")
+    write_result(
+        options.json,
+        page="audit",
+        what="The leakage audit before sharing: what it catches, what it refuses needlessly, and "
+        "what it costs",
+        script="audit",
+        seeds=[SEED],
+        minutes=cache.add_elapsed(time.monotonic() - began) / 60,
+        targets=build_targets(groups),
+        notes=NOTES,
+        tables=build_tables(groups),
+        raw=groups,
+    )
     return 0
 
 
 def main() -> int:
     """Run the benchmark; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, required=True, help="output file of the result")
-    parser.add_argument("--work", type=Path, default=Path("runs/audit"))
+    parser = make_parser(__doc__, "runs/audit")
     parser.add_argument("--people", type=int, default=PEOPLE, help="people of each kind")
     parser.add_argument("--develop", action="store_true")
     options = parser.parse_args()

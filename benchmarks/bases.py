@@ -9,18 +9,16 @@ part is saved in ``--work``, so that an interrupted run can resume. ``--quick`` 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any, get_args
 
-from idiolect.evaluation.environment import describe_hardware, list_versions
+from idiolect.evaluation.environment import list_versions
 from idiolect.models.folder.bundled import BUNDLED_NAME
 from idiolect.models.quantization.kinds import QuantizeName
-from idiolect.storage.files import write_atomic
-from kit.cli import run_to_exit_code
+from kit.cli import make_parser, run_to_exit_code
+from kit.result_file import write_result
 from kit.resumable import ResultCache
 from suites.audit.people import SEED
 from suites.bases import measure
@@ -53,33 +51,26 @@ def run_benchmark(options: argparse.Namespace) -> int:
             "speed", partial(measure.measure_speed, repeats, people, options.work)
         ),
     }
-    result = {
-        "name": options.json.stem,
-        "page": "bases-measured",
-        "what": "What it costs to bring a base model: the proof, quantization, and families "
-        "without fast ways",
-        "command": f"python benchmarks/bases.py --json docs/results/{options.json.name}",
-        "environment": {
-            "hardware": describe_hardware(),
-            "versions": versions,
-            "minutes": round(cache.add_elapsed(time.monotonic() - began) / 60, 1),
-            "people": people,
-        },
-        "seeds": [SEED],
-        "targets": build_targets(raw),
-        "notes": NOTES,
-        "tables": list(build_tables(raw)),
-        "raw": raw,
-    }
-    write_atomic(options.json, json.dumps(result, indent=1, sort_keys=True) + "\n")
+    write_result(
+        options.json,
+        page="bases-measured",
+        what="What it costs to bring a base model: the proof, quantization, and families without "
+        "fast ways",
+        script="bases",
+        seeds=[SEED],
+        minutes=cache.add_elapsed(time.monotonic() - began) / 60,
+        targets=build_targets(raw),
+        notes=NOTES,
+        tables=build_tables(raw),
+        raw=raw,
+        people=people,
+    )
     return 0
 
 
 def main() -> int:
     """Run the benchmark; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, required=True, help="output file of the result")
-    parser.add_argument("--work", type=Path, default=Path("runs/bases"))
+    parser = make_parser(__doc__, "runs/bases")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     return run_to_exit_code(lambda: run_benchmark(options))

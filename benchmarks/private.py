@@ -13,11 +13,10 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 
 from idiolect.cli.progress import progress_listener
 from idiolect.storage.files import write_atomic
-from kit.cli import run_to_exit_code
+from kit.cli import make_parser, run_to_exit_code
 from suites.private.result import build_result
 from suites.private.settings import QUICK, Sizes
 from suites.private.study import PrivateStudy
@@ -25,9 +24,7 @@ from suites.private.study import PrivateStudy
 
 def main() -> int:
     """Measure and write the result; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, required=True, help="output file of the result")
-    parser.add_argument("--work", type=Path, default=Path("runs/private"))
+    parser = make_parser(__doc__, "runs/private")
     parser.add_argument("--base", default="default", help="base model")
     parser.add_argument("--quick", action="store_true", help="sizes for tests")
     options = parser.parse_args()

@@ -14,13 +14,12 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 
 from idiolect.cli.progress import progress_listener
 from idiolect.models.encoder import MiniLM
 from idiolect.models.load import load_base
 from idiolect.storage.files import write_atomic
-from kit.cli import run_to_exit_code
+from kit.cli import make_parser, run_to_exit_code
 from suites.unlearning.models import UnlearningBenchmark
 from suites.unlearning.result import build_result
 from suites.unlearning.settings import Settings, make_quick_settings
@@ -28,9 +27,7 @@ from suites.unlearning.settings import Settings, make_quick_settings
 
 def main() -> int:
     """Measure and write the result; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, required=True, help="output file of the result")
-    parser.add_argument("--work", type=Path, default=Path("runs/unlearning"))
+    parser = make_parser(__doc__, "runs/unlearning")
     parser.add_argument("--base", default="default", help="base model")
     parser.add_argument("--quick", action="store_true", help="sizes for tests")
     options = parser.parse_args()

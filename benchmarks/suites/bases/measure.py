@@ -36,6 +36,7 @@ from idiolect.models.structure import find_decoder
 from idiolect.models.tiny import make_byte_tokenizer
 from idiolect.models.ways import Ways
 from idiolect.prompts.render import Example
+from idiolect.storage.data_packages import get_data_packages_folder
 from idiolect.training.engine.train_many import train_many
 from idiolect.training.holdout_gate import compute_mean_losses
 from idiolect.training.jobs import TrainingJob
@@ -176,7 +177,9 @@ def measure_speed(repeats: int, people: int, work: Path) -> dict[str, Any]:
         pair = (("now", ROOT / "src"), ("old", old / "src"))
         for version, source in pair if turn % 2 == 0 else reversed(pair):
             command = [sys.executable, str(Path(__file__).with_name("old_version.py")), str(people)]
-            environment = {**os.environ, "PYTHONPATH": str(source)}
+            # The old version imports the package of the embedded model, this one reads its files.
+            path = os.pathsep.join(map(str, (source, get_data_packages_folder())))
+            environment = {**os.environ, "PYTHONPATH": path}
             done = subprocess.run(
                 command, env=environment, capture_output=True, text=True, check=True
             )

@@ -8,6 +8,13 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.stacks.base import Dropout
+from idiolect.config import derive_seed
+
+
+def derive_dropout_seed(seed: int, person: str, step: int, number: int) -> int:
+    """Return the seed of one row, which depends on the person, step and number of the example,
+    never on the slot or on other people."""
+    return derive_seed(seed, person, "dropout", step, number)
 
 
 def make_row_dropout(rate: float, seeds: Sequence[int], lengths: Sequence[int]) -> Dropout | None:

@@ -35,7 +35,6 @@ from torch import Tensor
 
 from idiolect.adapters.kinds import init_adapter
 from idiolect.adapters.protocol import AdapterConfig
-from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, TrainingError
 from idiolect.events import Listener, Metrics, Progress, null_listener
 from idiolect.models.base import Base
@@ -45,6 +44,7 @@ from idiolect.models.cpu.prepacked_linear import prepack_base
 from idiolect.prompts.render import Example
 from idiolect.training.engine.checkpoint import Checkpoint, SlotState, fingerprint_jobs
 from idiolect.training.engine.config import EngineConfig
+from idiolect.training.engine.dropout import derive_dropout_seed
 from idiolect.training.engine.gradients import StepRunner
 from idiolect.training.engine.memory_plan import (
     choose_forward_tokens,
@@ -182,9 +182,12 @@ class Engine(Generic[V]):
         # Stage 1: collect the next batch of each person in one list of rows.
         rows: list[BatchRow] = []
         for slot, state in occupied:
+            job = self.jobs[state.job_index]
             for number in state.batch_plan[state.step]:
-                example = self.jobs[state.job_index].examples[number]
-                rows.append(BatchRow(slot, example, self._derive_dropout_seed(state, number)))
+                example, seed = job.examples[number], 0
+                if self.adapter_config.dropout:
+                    seed = derive_dropout_seed(self.config.seed, job.person, state.step, number)
+                rows.append(BatchRow(slot, example, seed))
                 state.tokens += len(example.ids)
         # Stage 2: one forward and backward over all rows, split by the token budget. losses: [U].
         losses = self.step_runner.forward_backward(rows).tolist()
@@ -246,14 +249,6 @@ class Engine(Generic[V]):
             self.stack.load_slot(slot, start)
         except IntegrityError as error:
             raise IntegrityError(f"person {job.person!r}: initial {error}") from error
-
-    def _derive_dropout_seed(self, state: SlotState, number: int) -> int:
-        """Return a seed that depends on the person, step and example, never on the slot or on other
-        people."""
-        if self.adapter_config.dropout == 0:
-            return 0
-        person = self.jobs[state.job_index].person
-        return derive_seed(self.config.seed, person, "dropout", state.step, number)
 
     def _count_step(self, state: SlotState, loss: float, norm: float) -> None:
         """Record a person's step; raises TrainingError if loss or gradient norm is not finite."""
