@@ -51,7 +51,7 @@ WAY_COSTS: Mapping[str, str] = {
     "again for each row",
     "layers": "adapters in the top layers only run all layers in every epoch",
     "tree": "answers and pieces that begin alike run one by one",
-    "prepacked": "matrix products on CPUs take up to 1.6 times as long",
+    "prepacked": "matrix products on CPUs are slower, those of few tokens most",
     "cached": "generation runs the whole text again for each token",
     "left_padded": "answers are generated for one prompt at a time",
     "head": "the model's own code makes the logits, with a little more work for each token",
